@@ -1,0 +1,164 @@
+"""Activation functions and their derivatives, each written once and used by the GRU and by ``grus.nn``.
+
+A derivative is a function of the *output* ``y``: backward then needs no pre-activation. All functions take
+float32, float64 and complex128 (complex-step differentiation), so branches look at the real part only.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from grus import _check
+
+Array = np.ndarray[Any, np.dtype[Any]]
+Function = Callable[..., Array]
+
+
+@dataclass(frozen=True)
+class _Row:
+    forward: Function
+    derivative: Function
+    defaults: Mapping[str, float] = field(default_factory=dict)
+
+
+def sigmoid(a: Array) -> Array:
+    """1 / (1 + e^-a) with only e^-|a| ever computed: it can't overflow, and keeps relative accuracy."""
+    negative = a.real < 0
+    e = np.exp(np.where(negative, a, -a))
+    return np.asarray(np.where(negative, e, 1) / (1 + e), dtype=a.dtype)
+
+
+def softmax(a: Array, temperature: float = 1.0) -> Array:
+    """e^(a/T) normalised over the last axis; the largest entry is subtracted first, so it can't overflow."""
+    a = a / a.dtype.type(temperature)
+    e = np.exp(a - a.real.max(axis=-1, keepdims=True))
+    return np.asarray(e / e.sum(axis=-1, keepdims=True))
+
+
+def _magnitude(a: Array) -> Array:
+    """|a| for reals, and its analytic continuation for complex steps."""
+    return np.where(a.real < 0, -a, a)
+
+
+def _hard_sigmoid(a: Array, alpha: float, beta: float) -> Array:
+    line = alpha * a + beta
+    return np.where(line.real <= 0, 0, np.where(line.real >= 1, 1, line))
+
+
+def _elu(a: Array, alpha: float) -> Array:
+    negative = a.real < 0
+    return np.where(negative, alpha * np.expm1(np.where(negative, a, 0)), a)
+
+
+_ROWS: dict[str, _Row] = {
+    "identity": _Row(lambda a: a, lambda y: np.ones_like(y)),
+    "tanh": _Row(np.tanh, lambda y: 1 - y * y),
+    "sigmoid": _Row(sigmoid, lambda y: y * (1 - y)),
+    "relu": _Row(lambda a: np.where(a.real > 0, a, 0), lambda y: np.where(y.real > 0, 1, 0)),
+    "leaky_relu": _Row(
+        lambda a, alpha: np.where(a.real > 0, a, alpha * a),
+        lambda y, alpha: np.where(y.real > 0, 1, alpha),
+        {"alpha": 0.01},
+    ),
+    "elu": _Row(_elu, lambda y, alpha: np.where(y.real < 0, y + alpha, 1), {"alpha": 1.0}),
+    "softsign": _Row(lambda a: a / (1 + _magnitude(a)), lambda y: (1 - _magnitude(y)) ** 2),
+    "hard_sigmoid": _Row(
+        _hard_sigmoid,
+        lambda y, alpha, beta: np.where((y.real > 0) & (y.real < 1), alpha, 0),
+        {"alpha": 1 / 6, "beta": 0.5},
+    ),
+}
+_ALIASES: dict[str, tuple[str, dict[str, float]]] = {
+    "hard_sigmoid_keras2": ("hard_sigmoid", {"alpha": 0.2, "beta": 0.5}),
+}
+ELEMENTWISE = (*_ROWS, *_ALIASES)
+NAMES = (*ELEMENTWISE, "softmax")
+
+
+class Activation:
+    """An activation function by name, with its parameters.
+
+    Parameters
+    ----------
+    name : str
+        One of ``identity``, ``tanh``, ``sigmoid``, ``relu``, ``leaky_relu``, ``elu``, ``softsign``,
+        ``hard_sigmoid`` (Keras 3 and PyTorch: slope 1/6), ``hard_sigmoid_keras2`` (slope 0.2) and, in
+        ``grus.nn`` only, ``softmax``.
+    **parameters : float
+        ``alpha`` of ``leaky_relu`` (0.01) and ``elu`` (1.0), both positive; ``alpha`` and ``beta`` of
+        ``hard_sigmoid``; ``temperature`` of ``softmax`` (1.0). All dimensionless.
+
+    Raises
+    ------
+    ValueError
+        The name is unknown, or a parameter does not belong to it or is out of range.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import grus
+    >>> leaky = grus.Activation("leaky_relu", alpha=0.5)
+    >>> leaky(np.array([-2.0, 3.0]))
+    array([-1.,  3.])
+    >>> leaky.derivative(np.array([-1.0, 3.0]))     # a function of the output
+    array([0.5, 1. ])
+    >>> leaky
+    Activation('leaky_relu', alpha=0.5)
+    """
+
+    def __init__(self, name: str, **parameters: float) -> None:
+        _check.choice("activation", name, NAMES)
+        self.name, preset = _ALIASES.get(name, (name, {}))
+        defaults = {"temperature": 1.0} if name == "softmax" else dict(_ROWS[self.name].defaults) | preset
+        _check.known_keys(f"activation {name!r}", parameters, defaults)
+        self.parameters = {k: float(parameters.get(k, v)) for k, v in defaults.items()}
+        for key in self.parameters.keys() & {"alpha", "temperature"}:
+            _check.positive(f"{key} of activation {name!r}", self.parameters[key])
+
+    @classmethod
+    def of(cls, spec: str | Activation | Mapping[str, Any]) -> Activation:
+        """An Activation from a name, from itself, or from the dictionary that :meth:`config` gives."""
+        if isinstance(spec, Activation):
+            return spec
+        return cls(**spec) if isinstance(spec, Mapping) else cls(spec)
+
+    def __call__(self, a: Array) -> Array:
+        """The output (same shape and dtype) at pre-activation ``a``."""
+        if self.name == "softmax":
+            return softmax(a, **self.parameters)
+        y = _ROWS[self.name].forward(a, **self.parameters)
+        return np.asarray(y, dtype=a.dtype)
+
+    def derivative(self, y: Array) -> Array:
+        """The elementwise derivative at the pre-activation whose *output* is ``y``."""
+        return np.asarray(_ROWS[self.name].derivative(y, **self.parameters), dtype=y.dtype)
+
+    def backward(self, dy: Array, y: Array) -> Array:
+        """The gradient at the pre-activation, given the output ``y`` and its gradient ``dy``."""
+        if self.name == "softmax":
+            inner = (dy * y).sum(axis=-1, keepdims=True)
+            return np.asarray(y * (dy - inner) / y.dtype.type(self.parameters["temperature"]))
+        return dy * self.derivative(y)
+
+    @property
+    def elementwise(self) -> bool:
+        """True unless outputs depend on each other (softmax)."""
+        return self.name != "softmax"
+
+    def config(self) -> dict[str, Any]:
+        """Name and parameters as a dictionary that JSON can hold."""
+        return {"name": self.name, **self.parameters}
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Activation) and self.config() == other.config()
+
+    def __hash__(self) -> int:
+        return hash((self.name, *sorted(self.parameters.items())))
+
+    def __repr__(self) -> str:
+        parameters = "".join(f", {k}={v:g}" for k, v in self.parameters.items())
+        return f"Activation({self.name!r}{parameters})"

@@ -1,0 +1,296 @@
+"""One GRU layer in one direction as a pair of pure functions: check, allocate, run the engine, return."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from grus import _check
+from grus._engine import engine
+from grus.activations import ELEMENTWISE, Activation
+from grus.equations import Formulation, Gates, Steps, Weights
+
+Array = np.ndarray[Any, np.dtype[Any]]
+ActivationLike = str | Activation | Mapping[str, Any]
+
+
+class GRUParams(NamedTuple):
+    """The parameters of one layer in one direction, rows r | z | n: (3H, I), (3H, H), (3H,), (3H,).
+
+    Examples
+    --------
+    >>> params = GRUParams.random(input_size=2, hidden_size=3, rng=0)
+    >>> params.weight_ih.shape, params.weight_hh.shape, params.bias_ih.shape
+    ((9, 2), (9, 3), (9,))
+    """
+
+    weight_ih: Array
+    weight_hh: Array
+    bias_ih: Array | None = None
+    bias_hh: Array | None = None
+
+    @classmethod
+    def random(
+        cls, input_size: int, hidden_size: int, rng: int | np.random.Generator, dtype: npt.DTypeLike = "float32"
+    ) -> GRUParams:
+        """Standard normal weights and biases over sqrt(hidden_size): for tests and first steps."""
+        rng = np.random.default_rng(rng)
+        rows = 3 * hidden_size
+        shapes = ((rows, input_size), (rows, hidden_size), (rows,), (rows,))
+        return cls(*((rng.standard_normal(s) / np.sqrt(hidden_size)).astype(dtype) for s in shapes))
+
+
+class GRUGradients(NamedTuple):
+    """What :func:`gru_backward` returns; each has the shape of what it is the gradient of, or is None."""
+
+    x: Array
+    h0: Array
+    params: GRUParams
+    reset_state: Array | None
+
+
+@dataclass
+class Tape:
+    """What :func:`gru_forward` keeps for one :func:`gru_backward`: 5*T*B*H numbers and references."""
+
+    states: Array
+    gates: Gates
+    x: Array
+    h0: Array
+    weights: Weights
+    form: Formulation
+    steps: Steps
+    lengths: Array | None
+    bias: bool
+    used: bool = field(default=False)
+
+    def use(self) -> None:
+        """Mark as used; a second time is an error."""
+        if self.used:
+            raise RuntimeError("this tape was used before: run forward again, one backward needs one tape.")
+        self.used = True
+
+
+def gru_forward(
+    x: Array,
+    h0: Array | None,
+    params: GRUParams,
+    *,
+    reset_after: bool = True,
+    activation: ActivationLike = "tanh",
+    gate_activation: ActivationLike | tuple[ActivationLike, ActivationLike] = "sigmoid",
+    lengths: npt.ArrayLike | None = None,
+    mask: npt.ArrayLike | None = None,
+    reset: npt.ArrayLike | None = None,
+    reset_state: Array | None = None,
+    reverse: bool = False,
+    training: bool = True,
+) -> tuple[Array, Array, Tape | None]:
+    """Run one GRU layer in one direction over a batch of sequences.
+
+    Equations (F1)-(F4) of ``grus/equations.py``, time-major. :class:`grus.GRU` adds layers, directions and
+    batch-first arrays.
+
+    Parameters
+    ----------
+    x : ndarray, shape (T, B, I), float32, float64 or complex128
+        The input. Everything else must be of the same dtype.
+    h0 : ndarray, shape (B, H), optional
+        The state before the first step; zeros when omitted.
+    params : GRUParams
+        ``weight_ih`` (3H, I), ``weight_hh`` (3H, H), ``bias_ih`` and ``bias_hh`` (3H,) or both None.
+    reset_after : bool, default True
+        (F3), reset after the recurrent product, or else (F3'), before. They are different functions.
+    activation : str or Activation, default "tanh"
+        Of the new gate.
+    gate_activation : str, Activation or a pair, default "sigmoid"
+        Of the reset and the update gate; a pair gives each its own.
+    lengths : array of int, shape (B,), optional
+        Row b holds ``lengths[b]`` steps, 0 ... T; the output past them is 0 and what x holds there is not used.
+    mask : array of bool, shape (T, B), optional
+        False: the step carries the state, and outputs it; what x holds there is not used.
+    reset : array of bool, shape (T, B), optional
+        True: ``x[t, b]`` begins a new sequence, so nothing flows between t-1 and t.
+    reset_state : ndarray, shape (B, H), optional
+        The state from which a sequence begun by ``reset`` starts; zeros when omitted.
+    reverse : bool, default False
+        Run from each row's last step to its first.
+    training : bool, default True
+        Keep the tape that :func:`gru_backward` needs.
+
+    Returns
+    -------
+    output : ndarray, shape (T, B, H)
+        All states; read-only in training, because the tape refers to them.
+    h_n : ndarray, shape (B, H)
+        The state after the last valid step (in reverse, after the first).
+    tape : Tape or None
+        For one :func:`gru_backward`. It refers to the arrays given: leave them as they are until then.
+
+    Raises
+    ------
+    ValueError
+        A shape or a value does not fit; the message tells which, what was expected and what came.
+    TypeError
+        dtypes are mixed, or not floating.
+
+    Notes
+    -----
+    All quantities are dimensionless. Cost: 6*T*B*H*(I+H) floating-point operations.
+
+    References
+    ----------
+    .. [1] Cho et al. 2014, arXiv:1406.1078, v1 (reset after) and v3 (reset before).
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import grus
+    >>> params = grus.GRUParams.random(input_size=2, hidden_size=3, rng=0)
+    >>> x = np.ones((4, 1, 2), np.float32)
+    >>> output, h_n, tape = grus.gru_forward(x, None, params)
+    >>> output.shape, bool((h_n == output[-1]).all())
+    ((4, 1, 3), True)
+    """
+    x = _check.floating("x", x)
+    weights = _checked_params(params, x)
+    T, B, H = *x.shape[:2], weights.weight_hh.shape[1]
+    form = formulation(reset_after, activation, gate_activation)
+    why = f"x holds {B} sequences and weight_hh has hidden_size {H}"
+    h0 = _check.matching("h0", h0, (B, H), x.dtype, why)
+    reset_state = _check.matching("reset_state", reset_state, (B, H), x.dtype, why)
+    checked_lengths, steps = _checked_steps((T, B), lengths, mask, reset, reset_state, reverse)
+    states = np.empty((T, B, H), x.dtype)
+    h_n, gates = engine().sequence_forward(states, x, h0, weights, form, steps, training)
+    output = _visible(states, checked_lengths)
+    if gates is None:
+        return output, np.array(h_n), None
+    output.flags.writeable = False
+    bias = params.bias_ih is not None
+    return output, np.array(h_n), Tape(states, gates, x, h0, weights, form, steps, checked_lengths, bias)
+
+
+def gru_backward(tape: Tape, d_output: Array | None = None, d_h_n: Array | None = None) -> GRUGradients:
+    """The gradients of everything that entered :func:`gru_forward`.
+
+    Equations (B1)-(B4) of ``grus/equations.py``.
+
+    Parameters
+    ----------
+    tape : Tape
+        From :func:`gru_forward`; it can be used once.
+    d_output : ndarray, shape (T, B, H), optional
+        The loss gradient with respect to ``output``; zeros when omitted.
+    d_h_n : ndarray, shape (B, H), optional
+        The loss gradient with respect to ``h_n``; zeros when omitted.
+
+    Returns
+    -------
+    GRUGradients
+        ``x`` (T, B, I), ``h0`` (B, H), ``params`` as given, ``reset_state`` (B, H) or None without ``reset``.
+
+    Raises
+    ------
+    ValueError, TypeError
+        A gradient has another shape or dtype than what it belongs to.
+    RuntimeError
+        The tape was used before.
+
+    Notes
+    -----
+    Cost: 12*T*B*H*(I+H) floating-point operations.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import grus
+    >>> params = grus.GRUParams.random(input_size=2, hidden_size=3, rng=0)
+    >>> output, h_n, tape = grus.gru_forward(np.ones((4, 1, 2), np.float32), None, params)
+    >>> gradients = grus.gru_backward(tape, d_h_n=np.ones_like(h_n))
+    >>> gradients.x.shape, gradients.params.weight_hh.shape
+    ((4, 1, 2), (9, 3))
+    """
+    dtype = tape.states.dtype
+    d_output = _check.matching("d_output", d_output, tape.states.shape, dtype, "output has that shape")
+    d_h_n = _check.matching("d_h_n", d_h_n, tape.h0.shape, dtype, "h_n has that shape")
+    tape.use()
+    kept = (tape.states, tape.gates, tape.x, tape.h0, tape.weights, tape.form, tape.steps)
+    d = engine().sequence_backward(_visible(d_output, tape.lengths), d_h_n, *kept)
+    biases = (d.weights.bias_ih, d.weights.bias_hh) if tape.bias else (None, None)
+    params = GRUParams(d.weights.weight_ih, d.weights.weight_hh, *biases)
+    return GRUGradients(d.x, d.h0, params, None if tape.steps.reset is None else d.reset_state)
+
+
+# --------------------------------------------------------------------------------------------------- checks
+
+
+def formulation(
+    reset_after: bool,
+    activation: ActivationLike,
+    gate_activation: ActivationLike | tuple[ActivationLike, ActivationLike],
+) -> Formulation:
+    """The formulation that the constructor keywords name."""
+    pair = gate_activation if isinstance(gate_activation, tuple) else (gate_activation, gate_activation)
+    if len(pair) != 2:
+        raise ValueError(f"gate_activation must be one activation or a pair (reset, update); got {len(pair)}.")
+    of = [Activation.of(spec) for spec in (activation, *pair)]
+    for each in of:
+        if not each.elementwise:
+            raise ValueError(
+                f"a gate's activation must be one of {', '.join(ELEMENTWISE)}; got {each.name!r}, which mixes "
+                "the units: put it in a Dense layer after the GRU."
+            )
+    return Formulation(_check.boolean("reset_after", reset_after), *of)
+
+
+def _checked_steps(
+    shape: tuple[int, int],
+    lengths: npt.ArrayLike | None,
+    mask: npt.ArrayLike | None,
+    reset: npt.ArrayLike | None,
+    reset_state: Array,
+    reverse: bool,
+) -> tuple[Array | None, Steps]:
+    """Checked lengths (B,), and them, the mask and the resets as what the engines take."""
+    T, B = shape
+    why = f"x holds {T} steps of {B} sequences"
+    valid = None if mask is None else _check.flags("mask", mask, shape, why)
+    starts = None if reset is None else _check.flags("reset", reset, shape, why)
+    checked = None
+    if lengths is not None:
+        checked = _check.lengths(lengths, B, T)
+        inside = np.arange(T)[:, None] < checked
+        valid = inside if valid is None else valid & inside
+        starts = None if starts is None else starts & inside  # what padding holds is never used
+    return checked, Steps(bool(reverse), valid, starts, None if starts is None else reset_state)
+
+
+def _checked_params(params: GRUParams, x: Array) -> Weights:
+    """The arrays of ``params`` as the engines take them, each of x's dtype and of a shape that fits x."""
+    given = params._asdict()
+    arrays = {
+        name: _check.floating(name, a, x.dtype, f"x is {x.dtype}") for name, a in given.items() if a is not None
+    }
+    if ("bias_ih" in arrays) != ("bias_hh" in arrays):
+        raise ValueError("bias_ih and bias_hh must both be given or both be None; got one of them.")
+    _check.shaped("weight_hh", arrays["weight_hh"], ("3H", "H"), "it maps H units to three gates")
+    H = arrays["weight_hh"].shape[1]
+    why = f"weight_hh {arrays['weight_hh'].shape} has hidden_size {H}"
+    _check.shaped("weight_hh", arrays["weight_hh"], (3 * H, H), why)
+    _check.shaped("weight_ih", arrays["weight_ih"], (3 * H, "I"), why)
+    _check.shaped("x", x, ("T", "B", arrays["weight_ih"].shape[1]), f"weight_ih is {arrays['weight_ih'].shape}")
+    for name in ("bias_ih", "bias_hh"):
+        _check.shaped(name, arrays.setdefault(name, np.zeros(3 * H, x.dtype)), (3 * H,), why)
+    return Weights(**arrays)
+
+
+def _visible(states: Array, lengths: Array | None) -> Array:
+    """The states with zeros past each row's length (the output), or the same of the output's gradient."""
+    if lengths is None:
+        return states.view()
+    inside = np.arange(len(states))[:, None] < lengths
+    return np.where(inside[..., None], states, 0)

@@ -1,0 +1,162 @@
+"""Named parameters as views of one flat buffer, and how a GRU's are named, shaped and initialised."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from grus import _check
+from grus.equations import Weights
+
+Array = np.ndarray[Any, np.dtype[Any]]
+Shape = tuple[int, ...]
+INITS = ("orthogonal", "torch")
+
+
+class Parameters(Mapping[str, Array]):
+    """Named arrays that are views of one contiguous buffer.
+
+    ``parameters[name]`` is a view: writing into it changes the model. ``parameters[name] = value`` copies the
+    value into that view after checking its shape, so a name can never come loose from the buffer.
+
+    Parameters
+    ----------
+    shapes : mapping of str to tuple of int
+        The names in order, and the shape of each.
+    dtype : dtype
+        float32, float64 or complex128.
+    flat : ndarray, shape (N,), optional
+        The buffer to place them on; a new one, filled with zeros, when omitted.
+
+    Examples
+    --------
+    >>> p = Parameters({"weight": (2, 3), "bias": (2,)}, "float32")
+    >>> p["bias"] = [1.0, 2.0]
+    >>> p.flat
+    array([0., 0., 0., 0., 0., 0., 1., 2.], dtype=float32)
+    """
+
+    def __init__(self, shapes: Mapping[str, Shape], dtype: npt.DTypeLike, flat: Array | None = None) -> None:
+        self.shapes = dict(shapes)
+        self.dtype = np.dtype(dtype)
+        self.size = sum(math.prod(shape) for shape in self.shapes.values())
+        self.flat = np.zeros(self.size, self.dtype) if flat is None else flat
+        self._views = self._slice(self.flat)
+
+    def _slice(self, flat: Array) -> dict[str, Array]:
+        views, start = {}, 0
+        for name, shape in self.shapes.items():
+            stop = start + math.prod(shape)
+            views[name] = flat[start:stop].reshape(shape)
+            start = stop
+        return views
+
+    def place_on(self, flat: Array) -> None:
+        """Move onto another buffer of the same size, keeping the values."""
+        flat[...] = self.flat
+        self.flat, self._views = flat, self._slice(flat)
+
+    def like(self, flat: Array | None = None) -> Parameters:
+        """Arrays of the same names and shapes on another buffer (zeros when none is given)."""
+        return Parameters(self.shapes, self.dtype, flat)
+
+    def state_dict(self) -> dict[str, Array]:
+        """Copies of all arrays by name."""
+        return {name: view.copy() for name, view in self._views.items()}
+
+    def load_state_dict(self, state: Mapping[str, npt.ArrayLike], strict: bool = True) -> None:
+        """Copy arrays in by name; nothing changes unless all of them fit."""
+        if strict:
+            _check.same_names("state_dict", state, self.shapes)
+        fitting = {name: np.asarray(state[name]) for name in self.shapes if name in state}
+        _check.state_arrays("state_dict", fitting, self.shapes, self.dtype)
+        for name, array in fitting.items():
+            self._views[name][...] = array
+
+    def __getitem__(self, name: str) -> Array:
+        return self._views[name]
+
+    def __setitem__(self, name: str, value: npt.ArrayLike) -> None:
+        _check.known_keys("parameters", [name], self.shapes)
+        self.load_state_dict({name: np.asarray(value, self.dtype)}, strict=False)
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.shapes)
+
+    def __len__(self) -> int:
+        return len(self.shapes)
+
+    def __repr__(self) -> str:
+        inside = ", ".join(f"{name} {shape}" for name, shape in self.shapes.items())
+        return f"Parameters({self.size:,} {self.dtype}: {inside})"
+
+
+# ---------------------------------------------------------------------------------------------- those of a GRU
+
+
+def gru_shapes(
+    input_size: int, hidden_size: int, num_layers: int, *, bias: bool, bidirectional: bool
+) -> dict[str, Shape]:
+    """PyTorch's names in PyTorch's order, with their shapes."""
+    directions = 2 if bidirectional else 1
+    shapes: dict[str, Shape] = {}
+    for layer in range(num_layers):
+        width = input_size if layer == 0 else directions * hidden_size
+        for direction in range(directions):
+            end = suffix(layer, direction)
+            shapes[f"weight_ih{end}"] = (3 * hidden_size, width)
+            shapes[f"weight_hh{end}"] = (3 * hidden_size, hidden_size)
+            if bias:
+                shapes[f"bias_ih{end}"] = shapes[f"bias_hh{end}"] = (3 * hidden_size,)
+    return shapes
+
+
+def suffix(layer: int, direction: int) -> str:
+    """``_l0``, ``_l0_reverse``, ``_l1`` ..."""
+    return f"_l{layer}{'_reverse' if direction else ''}"
+
+
+def gru_weights(parameters: Parameters, layer: int, direction: int) -> Weights:
+    """The arrays of one layer in one direction; without biases, zeros stand in for them."""
+    end = suffix(layer, direction)
+    weight_ih, weight_hh = parameters[f"weight_ih{end}"], parameters[f"weight_hh{end}"]
+    if f"bias_ih{end}" not in parameters:
+        zeros = np.zeros(len(weight_hh), weight_hh.dtype)
+        return Weights(weight_ih, weight_hh, zeros, zeros)
+    return Weights(weight_ih, weight_hh, parameters[f"bias_ih{end}"], parameters[f"bias_hh{end}"])
+
+
+def initialise_gru(parameters: Parameters, rng: np.random.Generator, init: str, update_bias: float) -> None:
+    """Fill in place: per-gate orthogonal ``weight_hh``, Glorot-uniform ``weight_ih``; or PyTorch's uniform.
+
+    ``update_bias`` is added to the update gate's ``bias_ih``: above 0, the state is kept longer at first.
+    """
+    for name, view in parameters.items():
+        H = len(view) // 3
+        if init == "torch":
+            view[...] = rng.uniform(-1 / math.sqrt(H), 1 / math.sqrt(H), view.shape)
+        elif name.startswith("weight_hh"):
+            view[...] = np.concatenate([orthogonal(rng, H, H) for _ in range(3)])
+        elif name.startswith("weight_ih"):
+            view[...] = np.concatenate([glorot_uniform(rng, H, view.shape[1]) for _ in range(3)])
+        else:
+            view[...] = 0
+        if name.startswith("bias_ih"):
+            view[H : 2 * H] += update_bias
+
+
+def orthogonal(rng: np.random.Generator, rows: int, columns: int) -> Array:
+    """A random matrix with orthonormal rows or columns, uniform over all of them (Saxe et al. 2014)."""
+    q, r = np.linalg.qr(rng.standard_normal((max(rows, columns), min(rows, columns))))
+    q = q * np.where(np.diagonal(r) < 0, -1, 1)  # without the sign fix, QR favours some rotations
+    return q if rows >= columns else q.T
+
+
+def glorot_uniform(rng: np.random.Generator, fan_out: int, fan_in: int) -> Array:
+    """(fan_out, fan_in) from U(-a, a) with a = sqrt(6 / (fan_in + fan_out)) (Glorot & Bengio 2010)."""
+    limit = math.sqrt(6 / (fan_in + fan_out))
+    return rng.uniform(-limit, limit, (fan_out, fan_in))
