@@ -6,9 +6,9 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
-from tolerances import relative
 
 from grus.gradcheck import relative_error
+from tolerances import relative
 
 
 def assert_close(value: Any, exact: Any, kind: str, dtype: str = "float64", name: str = "") -> None:

@@ -6,11 +6,11 @@ import itertools
 
 import numpy as np
 import pytest
-from helpers import steps_case
-from tolerances import relative
 
 import grus
 from grus.activations import ELEMENTWISE
+from helpers import steps_case
+from tolerances import relative
 
 KINDS = ("plain", "lengths", "mask", "reset", "all")
 
@@ -34,7 +34,8 @@ def random_gru(*sizes: int, **options: object) -> grus.GRU:
 
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize(
-    ("reset_after", "layers", "bidirectional"), list(itertools.product((True, False), (1, 2, 3), (False, True)))
+    ("reset_after", "layers", "bidirectional"),
+    list(itertools.product((True, False), (1, 2, 3), (False, True))),
 )
 def test_depth_and_steps(reset_after: bool, layers: int, bidirectional: bool, kind: str) -> None:
     assert_exact(random_gru(2, 3, layers, reset_after=reset_after, bidirectional=bidirectional), kind)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import difflib
 import math
+import numbers
 import operator
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
@@ -35,11 +36,14 @@ def size(name: str, value: Any, minimum: int = 1) -> int:
 
 
 def number(name: str, value: Any) -> float:
-    """A finite real number."""
+    """A finite real number; a text or a boolean isn't one, though ``float`` takes them."""
+    scalar = value[()] if isinstance(value, np.ndarray) and value.ndim == 0 else value
+    if isinstance(scalar, bool) or not isinstance(scalar, numbers.Real):
+        raise TypeError(f"{name} must be a number; got {value!r} of type {type(value).__name__}.")
     try:
-        result = float(value)
-    except (TypeError, ValueError):
-        raise TypeError(f"{name} must be a number; got {value!r} of type {type(value).__name__}.") from None
+        result = float(scalar)
+    except OverflowError:
+        result = math.inf
     if not math.isfinite(result):
         raise ValueError(f"{name} must be finite; got {result}.")
     return result
@@ -79,7 +83,7 @@ def boolean(name: str, value: Any) -> bool:
 def choice(name: str, value: Any, allowed: Iterable[str]) -> str:
     """One of the allowed strings."""
     allowed = tuple(allowed)
-    if value not in allowed:
+    if not isinstance(value, str) or value not in allowed:
         raise ValueError(f"{name} must be one of {', '.join(allowed)}; got {value!r}.{closest(value, allowed)}")
     return str(value)
 
@@ -101,7 +105,7 @@ def closest(value: Any, allowed: Sequence[str]) -> str:
 
 def same_names(owner: str, given: Iterable[str], expected: Iterable[str]) -> None:
     """Exactly the expected names: what is missing and what is unknown are both said."""
-    given, expected = set(given), set(expected)
+    given, expected = {str(name) for name in given}, set(expected)
     parts = [
         f"{word} {', '.join(sorted(names))}"
         for word, names in (("missing", expected - given), ("unknown", given - expected))
@@ -111,29 +115,48 @@ def same_names(owner: str, given: Iterable[str], expected: Iterable[str]) -> Non
         raise ValueError(f"{owner} does not fit: {'; '.join(parts)}. Pass strict=False to load what matches.")
 
 
+def generator(name: str, value: Any) -> np.random.Generator:
+    """A random generator from a seed, or the one given."""
+    try:
+        return np.random.default_rng(value)
+    except (TypeError, ValueError):
+        raise ValueError(
+            f"{name} must be a whole number of at least 0 or a numpy.random.Generator; got {value!r}."
+        ) from None
+
+
 # ---------------------------------------------------------------------------------------------------- arrays
 
 
 def dtype(value: Any) -> np.dtype[Any]:
-    """A dtype that grus computes in."""
-    try:
-        result = np.dtype(value)
-    except TypeError:
-        result = None
-    if result is None or result.name not in DTYPES:
+    """A dtype that grus computes in, in this machine's byte order. None isn't one: NumPy reads it as float64."""
+    if value is None or (name := _dtype_name(value)) not in DTYPES:
         raise ValueError(f"dtype must be one of {', '.join(DTYPES)}; got {value!r}.")
-    return result
+    return np.dtype(name)
+
+
+def array(name: str, value: Any) -> Array:
+    """What NumPy makes of the value, unless its rows are of different lengths."""
+    try:
+        return np.asarray(value)
+    except ValueError:
+        raise ValueError(
+            f"{name} must be an array; got a {type(value).__name__} whose rows differ in length."
+        ) from None
 
 
 def floating(name: str, value: Any, expected: np.dtype[Any] | None = None, why: str = "") -> Array:
     """An array of dtype ``expected`` (or any that grus computes in): a cast is never made silently."""
-    array = np.asarray(value)
+    result = array(name, value)
     wanted = DTYPES if expected is None else (expected.name,)
-    if array.dtype.name not in wanted:
+    if result.dtype.name not in wanted or not result.dtype.isnative:
         because = f" because {why}" if why else ""
-        advice = f"{name}.astype({(expected or np.dtype('float32')).name!r})"
-        raise TypeError(f"{name} must be {' or '.join(wanted)}{because}; got {array.dtype}. Pass {advice}.")
-    return array
+        got = "None" if value is None else result.dtype
+        to = expected or np.dtype("float32")
+        start = f"{name}.astype(" if isinstance(value, np.ndarray) else f"np.asarray({name}, "
+        advice = f" Pass {start}{to.name!r})." if np.can_cast(result.dtype, to, "same_kind") else ""
+        raise TypeError(f"{name} must be {' or '.join(wanted)}{because}; got {got}.{advice}")
+    return result
 
 
 def shaped(name: str, array: Array, expected: Sequence[int | str], why: str) -> Array:
@@ -142,7 +165,7 @@ def shaped(name: str, array: Array, expected: Sequence[int | str], why: str) -> 
         isinstance(want, str) or want == got for want, got in zip(expected, array.shape, strict=True)
     )
     if not fits:
-        raise ValueError(f"{name} must have shape {_show(expected)} because {why}; got {array.shape}.")
+        raise ValueError(f"{name} must have shape {show(expected)} because {why}; got {array.shape}.")
     return array
 
 
@@ -155,26 +178,27 @@ def matching(name: str, value: Any, shape: Shape, to: np.dtype[Any], why: str) -
 
 def flags(name: str, value: Any, expected: Shape, why: str) -> Array:
     """A bool array of the expected shape, from bools or from numbers that are all 0 or 1."""
-    array = shaped(name, np.asarray(value), expected, why)
-    if array.dtype != bool:
-        if array.dtype.kind not in "iuf":
-            raise TypeError(f"{name} must hold booleans (or 0 and 1); got dtype {array.dtype}.")
-        if not np.isin(array, (0, 1)).all():
-            raise ValueError(f"{name} must hold booleans (or 0 and 1); got values such as {_odd_one(array)}.")
-        array = array.astype(bool)
-    return array
+    result = shaped(name, array(name, value), expected, why)
+    if result.dtype != bool:
+        if result.dtype.kind not in "iuf":
+            raise TypeError(f"{name} must hold booleans (or 0 and 1); got dtype {result.dtype}.")
+        if not np.isin(result, (0, 1)).all():
+            raise ValueError(f"{name} must hold booleans (or 0 and 1); got values such as {_odd_one(result)}.")
+        result = result.astype(bool)
+    return result
 
 
 def lengths(value: Any, batch: int, steps: int) -> Array:
     """(B,) whole numbers in 0 ... T."""
-    array = np.asarray(value)
-    if array.dtype.kind not in "iu":
-        raise TypeError(f"lengths must be whole numbers; got dtype {array.dtype}. Pass lengths.astype(int).")
-    shaped("lengths", array, (batch,), f"x holds {batch} sequences")
-    if array.size and not (0 <= array.min() and array.max() <= steps):
-        row = int(np.argmax((array < 0) | (array > steps)))
-        raise ValueError(f"lengths must be in 0 ... {steps} (the steps of x); got {array[row]} in row {row}.")
-    return array.astype(np.int64)
+    result = array("lengths", value)
+    if result.size and result.dtype.kind not in "iu":
+        advice = " Pass np.asarray(lengths, int)." if result.dtype.kind == "f" else ""
+        raise TypeError(f"lengths must be whole numbers; got dtype {result.dtype}.{advice}")
+    shaped("lengths", result, (batch,), f"x holds {batch} sequences")
+    if result.size and not (0 <= result.min() and result.max() <= steps):
+        row = int(np.argmax((result < 0) | (result > steps)))
+        raise ValueError(f"lengths must be in 0 ... {steps} (the steps of x); got {result[row]} in row {row}.")
+    return result.astype(np.int64)
 
 
 def finite(name: str, array: Array, advice: str) -> Array:
@@ -188,19 +212,43 @@ def finite(name: str, array: Array, advice: str) -> Array:
     return array
 
 
-def state_arrays(owner: str, given: Mapping[str, Any], shapes: Mapping[str, Shape], to: np.dtype[Any]) -> None:
-    """Arrays that fit a state dictionary: each of its shape, and of a dtype that loses nothing in ``to``."""
-    for name, value in given.items():
-        array = np.asarray(value)
-        shaped(f"{owner}[{name!r}]", array, shapes[name], "that is the size of this model's parameter")
-        if not np.can_cast(array.dtype, to, "safe"):
-            raise TypeError(
-                f"{owner}[{name!r}] is {array.dtype}, which this model's {to} can't hold without loss. "
-                f"Pass the array as .astype({to.name!r})."
-            )
+def mapping(name: str, value: Any) -> Mapping[str, Any]:
+    """A dictionary of names to arrays, or something that reads like one."""
+    if not isinstance(value, Mapping):
+        raise TypeError(f"{name} must be a mapping of names to arrays; got {type(value).__name__}.")
+    return value
 
 
-def _show(expected: Sequence[int | str]) -> str:
+def state_array(name: str, value: Any, shape: Shape, to: np.dtype[Any], rounded: bool = False) -> Array:
+    """An array for a parameter: of its shape, and of a dtype that loses nothing in ``to``, or is only rounded."""
+    result = shaped(name, array(name, value), shape, "that is the size of this model's parameter")
+    if not np.can_cast(result.dtype, to, "same_kind" if rounded else "safe"):
+        advice = f" Pass the array as .astype({to.name!r})." if np.can_cast(result.dtype, to, "same_kind") else ""
+        raise TypeError(f"{name} is {result.dtype}, which this model's {to} can't hold without loss.{advice}")
+    return result
+
+
+def buffer(name: str, value: Any, length: int, to: np.dtype[Any]) -> Array:
+    """A vector that named arrays can be placed on: a copy of anything else would be filled in vain."""
+    if not isinstance(value, np.ndarray):
+        raise TypeError(f"{name} must be an ndarray, to be filled in place; got {type(value).__name__}.")
+    shaped(name, floating(name, value, to, "the parameters are"), (length,), "that is the number of parameters")
+    if not (value.flags.c_contiguous and value.flags.writeable):
+        raise ValueError(f"{name} must be contiguous and writeable; got one that is not.")
+    return value
+
+
+def _dtype_name(value: Any) -> str:
+    """The name of a dtype in this machine's byte order; empty where it isn't one."""
+    try:
+        result = np.dtype(value)
+    except (TypeError, ValueError):
+        return ""
+    return str(result.name) if result.isnative else ""
+
+
+def show(expected: Sequence[int | str]) -> str:
+    """A shape in words: ``(B, T, 8)``."""
     inside = ", ".join(str(want) for want in expected)
     return f"({inside},)" if len(expected) == 1 else f"({inside})"
 

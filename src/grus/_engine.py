@@ -10,7 +10,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from grus import _check, _core, equations
-from grus.equations import Formulation, Gates, Steps, SequenceGradients, Weights
+from grus.equations import Formulation, Gates, SequenceGradients, Steps, Weights
 
 Array = np.ndarray[Any, np.dtype[Any]]
 
@@ -19,7 +19,13 @@ class Engine(Protocol):
     """What an engine offers; see :mod:`grus.equations` for the meaning of each argument."""
 
     def sequence_forward(
-        self, states: Array, x: Array, h0: Array, weights: Weights, form: Formulation, steps: Steps,
+        self,
+        states: Array,
+        x: Array,
+        h0: Array,
+        weights: Weights,
+        form: Formulation,
+        steps: Steps,
         keep: bool = True,
     ) -> tuple[Array, Gates | None]: ...
 

@@ -56,7 +56,9 @@ class Layout(NamedTuple):
 
     def lengths(self, value: Any) -> Any:
         """Lengths as (B,), from one number where x has no batch axis."""
-        return value if value is None or self.batched else np.reshape(value, (1,))
+        if value is None or self.batched:
+            return value
+        return _check.shaped("lengths", _check.array("lengths", value), (), "x has no batch axis")[None]
 
     def output(self, name: str, value: Array | None, width: int, dtype: np.dtype[Any]) -> Array:
         """The output's gradient as (T, B, width)."""

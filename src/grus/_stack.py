@@ -51,14 +51,20 @@ class StackGradients(NamedTuple):
 
 
 def stack_forward(
-    stack: Stack, tape: Tape, x: Array, h0: Array, reset_state: Array, rng: np.random.Generator | None, **steps: Any
+    stack: Stack,
+    tape: Tape,
+    x: Array,
+    h0: Array,
+    reset_state: Array,
+    rng: np.random.Generator | None,
+    **steps: Any,
 ) -> tuple[Array, Array]:
     """x (T, B, I), h0 and reset_state (layers*directions, B, H) give output and h_n; fills the tape.
 
     ``steps`` is what each run of :func:`grus.gru_forward` gets besides: lengths, mask, reset, training.
     """
     form = stack.form
-    options = {
+    options: dict[str, Any] = {
         "reset_after": form.reset_after,
         "activation": form.activation,
         "gate_activation": (form.reset_activation, form.update_activation),
@@ -72,7 +78,9 @@ def stack_forward(
             i = layer * stack.directions + direction
             states = {"h0": h0[i], "reset_state": reset_state[i], "reverse": direction == 1}
             params = stack.params(layer, direction)
-            states_out, h_n[i], run = functional.gru_forward(layer_input, params=params, **states, **options, **steps)
+            states_out, h_n[i], run = functional.gru_forward(
+                layer_input, params=params, **states, **options, **steps
+            )
             outputs.append(states_out)
             if run is not None:
                 tape.runs.append(run)
@@ -90,7 +98,9 @@ def stack_backward(
         d_x = np.zeros_like(tape.runs[layer * D].x)
         for direction in range(D):
             i = layer * D + direction
-            run = functional.gru_backward(tape.runs[i], d_output[..., direction * H : (direction + 1) * H], d_h_n[i])
+            run = functional.gru_backward(
+                tape.runs[i], d_output[..., direction * H : (direction + 1) * H], d_h_n[i]
+            )
             _store(gradients, layer, direction, run.params)
             d_h0[i] = run.h0
             if run.reset_state is not None:
@@ -106,7 +116,7 @@ def _dropout_mask(rate: float, layer_input: Array, rng: np.random.Generator | No
     if rng is None or rate == 0:
         return None
     keep = 1 - rate
-    return ((rng.random(layer_input.shape) < keep) / keep).astype(layer_input.dtype)
+    return np.asarray((rng.random(layer_input.shape) < keep) / keep, layer_input.dtype)
 
 
 def _store(gradients: Parameters, layer: int, direction: int, params: GRUParams) -> None:

@@ -115,19 +115,28 @@ class Activation:
         self.name, preset = _ALIASES.get(name, (name, {}))
         defaults = {"temperature": 1.0} if name == "softmax" else dict(_ROWS[self.name].defaults) | preset
         _check.known_keys(f"activation {name!r}", parameters, defaults)
-        self.parameters = {k: float(parameters.get(k, v)) for k, v in defaults.items()}
-        for key in self.parameters.keys() & {"alpha", "temperature"}:
-            _check.positive(f"{key} of activation {name!r}", self.parameters[key])
+        self.parameters = {
+            key: (_check.number if key == "beta" else _check.positive)(
+                f"{key} of activation {name!r}", parameters.get(key, default)
+            )
+            for key, default in defaults.items()
+        }
 
     @classmethod
-    def of(cls, spec: str | Activation | Mapping[str, Any]) -> Activation:
-        """An Activation from a name, from itself, or from the dictionary that :meth:`config` gives."""
+    def of(cls, spec: str | Activation | Mapping[str, Any], argument: str = "activation") -> Activation:
+        """An Activation from a name, from itself, or from the dictionary that :meth:`config` gives.
+
+        ``argument`` is what a message calls the spec.
+        """
         if isinstance(spec, Activation):
             return spec
-        return cls(**spec) if isinstance(spec, Mapping) else cls(spec)
+        settings = {str(k): v for k, v in spec.items()} if isinstance(spec, Mapping) else {"name": spec}
+        name = _check.choice(argument, settings.pop("name", None), NAMES)
+        return cls(name, **settings)
 
     def __call__(self, a: Array) -> Array:
         """The output (same shape and dtype) at pre-activation ``a``."""
+        a = _check.floating("a", a)
         if self.name == "softmax":
             return softmax(a, **self.parameters)
         y = _ROWS[self.name].forward(a, **self.parameters)
@@ -135,6 +144,8 @@ class Activation:
 
     def derivative(self, y: Array) -> Array:
         """The elementwise derivative at the pre-activation whose *output* is ``y``."""
+        if not self.elementwise:
+            raise ValueError(f"activation {self.name!r} has no elementwise derivative. Use backward(dy, y).")
         return np.asarray(_ROWS[self.name].derivative(y, **self.parameters), dtype=y.dtype)
 
     def backward(self, dy: Array, y: Array) -> Array:

@@ -51,12 +51,12 @@ class Gates(NamedTuple):
 
 
 class Steps(NamedTuple):
-    """How the steps follow each other; every array is (T, B) and may be absent."""
+    """How the steps follow each other; valid and reset are (T, B) and may be absent."""
 
+    reset_state: Array  # (B, H): the state that a sequence begun by a reset starts from
     reverse: bool = False  # run from the last step to the first
     valid: Array | None = None  # False: the step carries the state and uses nothing else
     reset: Array | None = None  # True: x[t] begins a new sequence
-    reset_state: Array | None = None  # (B, H): the state that a sequence begun by a reset starts from
 
 
 class SequenceGradients(NamedTuple):
@@ -175,9 +175,7 @@ def sequence_backward(
     return SequenceGradients(dgx @ weights.weight_ih, dh, d_weights, d_reset_state)
 
 
-def _weight_gradients(
-    dgx: Array, dgh_n: Array, x: Array, h_prev: Array, r: Array, form: Formulation
-) -> Weights:
+def _weight_gradients(dgx: Array, dgh_n: Array, x: Array, h_prev: Array, r: Array, form: Formulation) -> Weights:
     """dW = dg^T input and db = sum of dg, summed over all steps and rows at once."""
     H = h_prev.shape[-1]
     dgh_rz = dgx[..., : 2 * H]

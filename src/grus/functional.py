@@ -35,10 +35,15 @@ class GRUParams(NamedTuple):
 
     @classmethod
     def random(
-        cls, input_size: int, hidden_size: int, rng: int | np.random.Generator, dtype: npt.DTypeLike = "float32"
+        cls,
+        input_size: int,
+        hidden_size: int,
+        rng: int | np.random.Generator,
+        dtype: npt.DTypeLike = "float32",
     ) -> GRUParams:
         """Standard normal weights and biases over sqrt(hidden_size): for tests and first steps."""
-        rng = np.random.default_rng(rng)
+        rng, dtype = _check.generator("rng", rng), _check.dtype(dtype)
+        input_size, hidden_size = _check.size("input_size", input_size), _check.size("hidden_size", hidden_size)
         rows = 3 * hidden_size
         shapes = ((rows, input_size), (rows, hidden_size), (rows,), (rows,))
         return cls(*((rng.standard_normal(s) / np.sqrt(hidden_size)).astype(dtype) for s in shapes))
@@ -158,7 +163,8 @@ def gru_forward(
     """
     x = _check.floating("x", x)
     weights = _checked_params(params, x)
-    T, B, H = *x.shape[:2], weights.weight_hh.shape[1]
+    reverse, training = _check.boolean("reverse", reverse), _check.boolean("training", training)
+    T, B, H = len(x), x.shape[1], weights.weight_hh.shape[1]
     form = formulation(reset_after, activation, gate_activation)
     why = f"x holds {B} sequences and weight_hh has hidden_size {H}"
     h0 = _check.matching("h0", h0, (B, H), x.dtype, why)
@@ -214,6 +220,8 @@ def gru_backward(tape: Tape, d_output: Array | None = None, d_h_n: Array | None 
     >>> gradients.x.shape, gradients.params.weight_hh.shape
     ((4, 1, 2), (9, 3))
     """
+    if not isinstance(tape, Tape):
+        raise TypeError(f"tape must be what gru_forward(..., training=True) returned; got {type(tape).__name__}.")
     dtype = tape.states.dtype
     d_output = _check.matching("d_output", d_output, tape.states.shape, dtype, "output has that shape")
     d_h_n = _check.matching("d_h_n", d_h_n, tape.h0.shape, dtype, "h_n has that shape")
@@ -234,10 +242,10 @@ def formulation(
     gate_activation: ActivationLike | tuple[ActivationLike, ActivationLike],
 ) -> Formulation:
     """The formulation that the constructor keywords name."""
-    pair = gate_activation if isinstance(gate_activation, tuple) else (gate_activation, gate_activation)
+    pair = gate_activation if isinstance(gate_activation, (tuple, list)) else (gate_activation, gate_activation)
     if len(pair) != 2:
         raise ValueError(f"gate_activation must be one activation or a pair (reset, update); got {len(pair)}.")
-    of = [Activation.of(spec) for spec in (activation, *pair)]
+    of = [Activation.of(activation), *(Activation.of(spec, "gate_activation") for spec in pair)]
     for each in of:
         if not each.elementwise:
             raise ValueError(
@@ -266,14 +274,17 @@ def _checked_steps(
         inside = np.arange(T)[:, None] < checked
         valid = inside if valid is None else valid & inside
         starts = None if starts is None else starts & inside  # what padding holds is never used
-    return checked, Steps(bool(reverse), valid, starts, None if starts is None else reset_state)
+    return checked, Steps(reset_state, bool(reverse), valid, starts)
 
 
 def _checked_params(params: GRUParams, x: Array) -> Weights:
     """The arrays of ``params`` as the engines take them, each of x's dtype and of a shape that fits x."""
-    given = params._asdict()
+    if not isinstance(params, GRUParams):
+        raise TypeError(f"params must be a GRUParams; got {type(params).__name__}.")
     arrays = {
-        name: _check.floating(name, a, x.dtype, f"x is {x.dtype}") for name, a in given.items() if a is not None
+        name: _check.floating(name, a, x.dtype, f"x is {x.dtype}")
+        for name, a in params._asdict().items()
+        if a is not None or name.startswith("weight")
     }
     if ("bias_ih" in arrays) != ("bias_hh" in arrays):
         raise ValueError("bias_ih and bias_hh must both be given or both be None; got one of them.")
@@ -282,6 +293,8 @@ def _checked_params(params: GRUParams, x: Array) -> Weights:
     why = f"weight_hh {arrays['weight_hh'].shape} has hidden_size {H}"
     _check.shaped("weight_hh", arrays["weight_hh"], (3 * H, H), why)
     _check.shaped("weight_ih", arrays["weight_ih"], (3 * H, "I"), why)
+    _check.size("hidden_size (the columns of weight_hh)", H)
+    _check.size("input_size (the columns of weight_ih)", arrays["weight_ih"].shape[1])
     _check.shaped("x", x, ("T", "B", arrays["weight_ih"].shape[1]), f"weight_ih is {arrays['weight_ih'].shape}")
     for name in ("bias_ih", "bias_hh"):
         _check.shaped(name, arrays.setdefault(name, np.zeros(3 * H, x.dtype)), (3 * H,), why)

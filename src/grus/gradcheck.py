@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from grus import _check
 from grus.layer import GRU
 
 Array = np.ndarray[Any, np.dtype[Any]]
@@ -98,16 +99,20 @@ def gradcheck(
     """
     if gru.dropout:
         raise ValueError(f"gradcheck needs dropout=0, because dropout draws anew each time; got {gru.dropout:g}.")
-    rng = np.random.default_rng(rng)
+    rng = _check.generator("rng", rng)
     real, step = _as_dtype(gru, "float64"), _as_dtype(gru, "complex128")
     shape = real(np.asarray(x, float)).h_n.shape
-    arrays = {"x": np.array(x, float), "h0": rng.standard_normal(shape) if h0 is None else np.array(h0, float)}
+
+    def values(given: Array | None) -> Array:
+        return np.asarray(rng.standard_normal(shape) if given is None else given, float)
+
+    arrays = {"x": np.asarray(x, float), "h0": values(h0)}
     if options.get("reset") is not None:
-        given = options.pop("reset_state", None)
-        arrays["reset_state"] = rng.standard_normal(shape) if given is None else np.array(given, float)
-    output, h_n, tape = real.forward(**arrays, **options)
-    weights = rng.standard_normal(output.shape), rng.standard_normal(h_n.shape)
-    exact = real.backward(tape, *weights)
+        arrays["reset_state"] = values(options.pop("reset_state", None))
+    inputs: dict[str, Any] = arrays | options
+    output, h_n, tape = real.forward(**inputs)
+    weights = [np.asarray(rng.standard_normal(a.shape)) for a in (output, h_n)]
+    exact = real.backward(tape, weights[0], weights[1])
     stepped = {name: array.astype(complex) for name, array in arrays.items()}
 
     def loss() -> complex:

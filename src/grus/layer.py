@@ -110,7 +110,7 @@ class GRU:
     >>> output.shape, h_n.shape
     ((2, 7, 5), (2, 2, 5))
     >>> gru
-    GRU(3, 5, num_layers=2) float32, 315 parameters
+    GRU(3, 5, num_layers=2) float32, 330 parameters
     """
 
     def __init__(
@@ -148,7 +148,7 @@ class GRU:
             self.input_size, self.hidden_size, self.num_layers, bias=bias, bidirectional=bidirectional
         )
         self.parameters = Parameters(shapes, self.dtype)
-        initialise_gru(self.parameters, np.random.default_rng(seed), self.init, self.update_bias)
+        initialise_gru(self.parameters, _check.generator("seed", seed), self.init, self.update_bias)
 
     # ------------------------------------------------------------------------------------------------ running
 
@@ -228,7 +228,7 @@ class GRU:
         """
         if self.dropout and self.num_layers > 1 and rng is None:
             raise ValueError(f"rng must be given because dropout is {self.dropout:g}. Pass rng=0 or a Generator.")
-        generator = np.random.default_rng(rng) if self.dropout else None
+        generator = _check.generator("rng", rng) if self.dropout else None
         output, h_n, tape = self._run(x, h0, lengths, mask, reset, reset_state, training=True, rng=generator)
         return GRUTraining(output, h_n, tape)
 
@@ -275,6 +275,9 @@ class GRU:
         >>> gradients.x.shape, gradients.parameters["weight_ih_l0"].shape
         ((2, 7, 3), (15, 3))
         """
+        if not isinstance(tape, Tape):
+            raise TypeError(f"tape must be what forward returned; got {type(tape).__name__}.")
+        out = out if out is None else _check.buffer("out", out, self.flat.size, self.dtype)
         D, H, layout = self.directions, self.hidden_size, tape.layout
         d_output = layout.output("d_output", d_output, D * H, self.dtype)
         d_h_n = layout.states("d_h_n", d_h_n, self.num_layers * D, H, self.dtype)
@@ -322,14 +325,26 @@ class GRU:
         return self(np.expand_dims(x_t, time), h).h_n
 
     def _run(
-        self, x: Array, h0: Array | None, lengths: Any, mask: Any, reset: Any, reset_state: Array | None,
-        *, training: bool, rng: np.random.Generator | None,
+        self,
+        x: Array,
+        h0: Array | None,
+        lengths: Any,
+        mask: Any,
+        reset: Any,
+        reset_state: Array | None,
+        *,
+        training: bool,
+        rng: np.random.Generator | None,
     ) -> tuple[Array, Array, Tape]:
         x = _check.floating("x", x, self.dtype, "that is this GRU's dtype")
         layout = Layout.of(x, self.input_size, self.batch_first)
         sizes = (self.num_layers * self.directions, self.hidden_size, self.dtype)
         h0, reset_state = layout.states("h0", h0, *sizes), layout.states("reset_state", reset_state, *sizes)
-        mask, reset, lengths = layout.flags("mask", mask), layout.flags("reset", reset), layout.lengths(lengths)
+        mask, reset, lengths = (
+            layout.flags("mask", mask),
+            layout.flags("reset", reset),
+            layout.lengths(lengths),
+        )
         tape = Tape(layout)
         steps = {"lengths": lengths, "mask": mask, "reset": reset, "training": training}
         output, h_n = stack_forward(self._stack(), tape, layout.enter(x), h0, reset_state, rng, **steps)
@@ -388,7 +403,7 @@ class GRU:
     @classmethod
     def from_config(cls, config: Mapping[str, Any], seed: int | np.random.Generator | None = None) -> GRU:
         """A GRU from what :meth:`config` gave, with new parameters."""
-        return cls(**(dict(config) | {"gate_activation": tuple(config["gate_activation"])}), seed=seed)
+        return cls(**config, seed=seed)
 
     def __repr__(self) -> str:
         form = self.formulation

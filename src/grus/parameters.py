@@ -44,7 +44,7 @@ class Parameters(Mapping[str, Array]):
         self.shapes = dict(shapes)
         self.dtype = np.dtype(dtype)
         self.size = sum(math.prod(shape) for shape in self.shapes.values())
-        self.flat = np.zeros(self.size, self.dtype) if flat is None else flat
+        self.flat = np.zeros(self.size, self.dtype) if flat is None else self._buffer(flat)
         self._views = self._slice(self.flat)
 
     def _slice(self, flat: Array) -> dict[str, Array]:
@@ -55,9 +55,12 @@ class Parameters(Mapping[str, Array]):
             start = stop
         return views
 
+    def _buffer(self, flat: Array) -> Array:
+        return _check.buffer("flat", flat, self.size, self.dtype)
+
     def place_on(self, flat: Array) -> None:
-        """Move onto another buffer of the same size, keeping the values."""
-        flat[...] = self.flat
+        """Move onto another buffer of the same size and dtype, keeping the values."""
+        self._buffer(flat)[...] = self.flat
         self.flat, self._views = flat, self._slice(flat)
 
     def like(self, flat: Array | None = None) -> Parameters:
@@ -70,10 +73,14 @@ class Parameters(Mapping[str, Array]):
 
     def load_state_dict(self, state: Mapping[str, npt.ArrayLike], strict: bool = True) -> None:
         """Copy arrays in by name; nothing changes unless all of them fit."""
+        _check.mapping("state_dict", state)
         if strict:
             _check.same_names("state_dict", state, self.shapes)
-        fitting = {name: np.asarray(state[name]) for name in self.shapes if name in state}
-        _check.state_arrays("state_dict", fitting, self.shapes, self.dtype)
+        fitting = {
+            name: _check.state_array(f"state_dict[{name!r}]", state[name], shape, self.dtype)
+            for name, shape in self.shapes.items()
+            if name in state
+        }
         for name, array in fitting.items():
             self._views[name][...] = array
 
@@ -82,7 +89,8 @@ class Parameters(Mapping[str, Array]):
 
     def __setitem__(self, name: str, value: npt.ArrayLike) -> None:
         _check.known_keys("parameters", [name], self.shapes)
-        self.load_state_dict({name: np.asarray(value, self.dtype)}, strict=False)
+        own = f"parameters[{name!r}]", value, self.shapes[name], self.dtype
+        self._views[name][...] = _check.state_array(*own, rounded=True)
 
     def __iter__(self) -> Iterator[str]:
         return iter(self.shapes)
@@ -153,7 +161,7 @@ def orthogonal(rng: np.random.Generator, rows: int, columns: int) -> Array:
     """A random matrix with orthonormal rows or columns, uniform over all of them (Saxe et al. 2014)."""
     q, r = np.linalg.qr(rng.standard_normal((max(rows, columns), min(rows, columns))))
     q = q * np.where(np.diagonal(r) < 0, -1, 1)  # without the sign fix, QR favours some rotations
-    return q if rows >= columns else q.T
+    return np.asarray(q if rows >= columns else q.T)
 
 
 def glorot_uniform(rng: np.random.Generator, fan_out: int, fan_in: int) -> Array:

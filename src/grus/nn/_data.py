@@ -1,0 +1,131 @@
+"""Sequences, targets and weights as batches: ragged sequences are padded batch by batch."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from grus import _check
+
+Array = np.ndarray[Any, np.dtype[Any]]
+Inputs = Array | Sequence[Any]
+_BUCKET = 50  # batches that are sorted by length together when batches are grouped
+
+
+class Batch(NamedTuple):
+    """What one step of training sees."""
+
+    x: Array  # (B, T, ...), padded
+    lengths: Array | None  # (B,), None where all sequences are as long as x
+    y: Array | None  # (B, K), or (B, T, K) with a target at every step
+    weight: Array  # (B,), or (B, T) with a target at every step: what each counts
+
+
+def pad(sequences: Sequence[Array]) -> tuple[Array, Array]:
+    """Sequences (T_i, ...) as (B, T, ...) with zeros at the end, and their lengths."""
+    lengths = np.array([len(sequence) for sequence in sequences])
+    first = sequences[0]
+    padded = np.zeros((len(sequences), lengths.max(), *first.shape[1:]), np.result_type(*sequences))
+    for row, sequence in zip(padded, sequences, strict=True):
+        row[: len(sequence)] = sequence
+    return padded, lengths
+
+
+def as_inputs(x: Inputs, dtype: np.dtype[Any], symbols: bool) -> Array | list[Array]:
+    """x as one array, or as a list of arrays of one rank and width; numbers in the model's dtype.
+
+    ``symbols``: the first layer reads whole numbers or characters, which stay as they are.
+    """
+    if isinstance(x, np.ndarray) and x.dtype != object:
+        return _as_input("x", x, dtype, symbols)
+    sequences = [_as_input(f"x[{i}]", each, dtype, symbols) for i, each in enumerate(x)]
+    if not sequences:
+        raise ValueError("x must hold at least one sequence; got none.")
+    shape = sequences[0].shape
+    for i, sequence in enumerate(sequences):
+        if sequence.ndim == 0 or sequence.shape[1:] != shape[1:]:
+            raise ValueError(
+                f"x[{i}] must have shape {_check.show(('T', *shape[1:]))} because x[0] has that; "
+                f"got {sequence.shape}."
+            )
+    return sequences
+
+
+def _as_input(name: str, x: Any, dtype: np.dtype[Any], symbols: bool) -> Array:
+    array = np.asarray(x)
+    wanted = "iuU" if symbols else "fiu"
+    if array.dtype.kind not in wanted or array.dtype == np.float16:
+        expected = "whole numbers or characters" if symbols else "float32, float64 or whole numbers"
+        raise TypeError(f"{name} must hold {expected}; got dtype {array.dtype}.")
+    return array if symbols else array.astype(dtype, copy=False)
+
+
+class Dataset:
+    """x, y and weights that agree in number, and their batches."""
+
+    def __init__(
+        self, x: Array | list[Array], y: Array | list[Array] | None = None, weight: Array | None = None
+    ) -> None:
+        self.x, self.y, self.weight = x, y, weight
+        for name, values in (("y", y), ("sample_weight", weight)):
+            if values is not None and len(values) != len(x):
+                raise ValueError(
+                    f"{name} must hold one entry for each of the {len(x)} rows of x; got {len(values)}."
+                )
+        if len(x) == 0:
+            raise ValueError("x must hold at least one sequence; got none.")
+
+    def __len__(self) -> int:
+        return len(self.x)
+
+    @property
+    def lengths(self) -> Array | None:
+        """(N,) of a list of sequences, None of an array."""
+        return np.array([len(each) for each in self.x]) if isinstance(self.x, list) else None
+
+    def subset(self, index: npt.NDArray[np.intp]) -> Dataset:
+        """These rows."""
+        weight = None if self.weight is None else self.weight[index]
+        return Dataset(_take(self.x, index), None if self.y is None else _take(self.y, index), weight)
+
+    def batch(self, index: npt.NDArray[np.intp]) -> Batch:
+        """These rows as arrays."""
+        x, lengths = _stack(_take(self.x, index))
+        y = None if self.y is None else _stack(_take(self.y, index))[0]
+        weight = np.ones(len(index)) if self.weight is None else self.weight[index]
+        if y is not None and y.ndim == 3:  # a sequence counts as the mean over its steps
+            steps = np.full(len(index), y.shape[1]) if lengths is None else lengths
+            inside = np.arange(y.shape[1]) < steps[:, None]
+            weight = inside * (weight / np.maximum(steps, 1))[:, None]
+        return Batch(x, lengths, y, weight)
+
+    def batches(
+        self, batch_size: int, rng: np.random.Generator | None = None, group_by_length: bool = False
+    ) -> Iterator[npt.NDArray[np.intp]]:
+        """Rows of each batch, the last one partial: shuffled by ``rng``, in order without one.
+
+        ``group_by_length`` puts sequences of like length together, so that less is padded: the shuffled rows
+        are sorted by length within runs of fifty batches, then the batches are shuffled.
+        """
+        order = np.arange(len(self)) if rng is None else rng.permutation(len(self))
+        lengths = self.lengths
+        if group_by_length and lengths is not None:
+            run = _BUCKET * batch_size
+            parts = [order[i : i + run] for i in range(0, len(order), run)]
+            order = np.concatenate([part[np.argsort(lengths[part], kind="stable")] for part in parts])
+        starts = np.arange(0, len(self), batch_size)
+        if group_by_length and rng is not None:
+            rng.shuffle(starts)
+        for start in starts:
+            yield order[start : start + batch_size]
+
+
+def _take(values: Array | list[Array], index: npt.NDArray[np.intp]) -> Any:
+    return [values[i] for i in index] if isinstance(values, list) else values[index]
+
+
+def _stack(values: Array | list[Array]) -> tuple[Array, Array | None]:
+    return pad(values) if isinstance(values, list) else (values, None)

@@ -1,0 +1,80 @@
+"""The GRU as a layer of a model."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+import grus.layer as layers
+from grus._stack import Tape
+from grus.nn._layer import Array, Context, Layer, sequence_axes
+from grus.parameters import Parameters
+
+
+class GRU(Layer):
+    """A :class:`grus.GRU` whose input size is inferred.
+
+    Parameters
+    ----------
+    units : int
+        H, the hidden size.
+    sequences : bool, default False
+        True: all states, (B, T, directions*H). False: the last, (B, directions*H): each direction's state after
+        the last step that it reads, which for the reverse direction is the first of the row.
+    name, learning_rate, clip_norm
+        As for every layer.
+    **options
+        Of :class:`grus.GRU`: ``num_layers``, ``bidirectional``, ``reset_after``, ``activation``, ``dropout``, ...
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import grus
+    >>> model = grus.nn.Sequential([grus.nn.GRU(4, bidirectional=True)], seed=0)
+    >>> model(np.ones((2, 7, 3))).shape
+    (2, 8)
+    """
+
+    def __init__(self, units: int, sequences: bool = False, **options: Any) -> None:
+        common = {key: options.pop(key) for key in ("name", "learning_rate", "clip_norm") if key in options}
+        super().__init__(**common)
+        self.core = layers.GRU(1, units, **options)  # checks the options; the real one follows when I is known
+        self.sequences = bool(sequences)
+
+    def infer(self, x: Array) -> dict[str, Any]:
+        sequence_axes("GRU", x)
+        return {"input_size": x.shape[2]}
+
+    def allocate(self, sizes: dict[str, Any], dtype: np.dtype[Any], rng: np.random.Generator) -> None:
+        self.sizes = sizes
+        self.core = layers.GRU.from_config(self.core.config() | sizes | {"dtype": dtype.name}, seed=rng)
+        self.parameters = self.core.parameters
+
+    def forward(self, x: Array, context: Context) -> tuple[Array, Any]:
+        sequence_axes("GRU", x)
+        if not context.training:
+            output, h_n = self.core(x, lengths=context.lengths)
+            return self._select(output, h_n), None
+        output, h_n, tape = self.core.forward(x, lengths=context.lengths, rng=context.rng)
+        return self._select(output, h_n), tape
+
+    def _select(self, output: Array, h_n: Array) -> Array:
+        return output if self.sequences else np.concatenate(h_n[-self.core.directions :], axis=-1)
+
+    def backward(self, tape: Tape, dy: Array, gradients: Parameters) -> Array:
+        if self.sequences:
+            return self.core.backward(tape, dy, out=gradients.flat).x
+        D, H = self.core.directions, self.core.hidden_size
+        d_h_n = np.zeros((self.core.num_layers * D, len(dy), H), dy.dtype)
+        d_h_n[-D:] = dy.reshape(len(dy), D, H).swapaxes(0, 1)
+        return self.core.backward(tape, d_h_n=d_h_n, out=gradients.flat).x
+
+    def options(self) -> dict[str, Any]:
+        given = {k: v for k, v in self.core.config().items() if k not in ("input_size", "hidden_size", "dtype")}
+        gates = tuple(given["gate_activation"])
+        return {"units": self.core.hidden_size, "sequences": self.sequences, **given, "gate_activation": gates}
+
+    def __repr__(self) -> str:
+        inside = repr(self.core).split(")")[0].split(", ", 1)[1]  # without the input size, which is inferred
+        return f"GRU({inside}{', sequences=True' if self.sequences else ''})"

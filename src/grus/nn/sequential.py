@@ -1,0 +1,326 @@
+"""A model: layers one after the other on one flat parameter buffer."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from grus import _check
+from grus.nn._data import Array, Dataset, Inputs, as_inputs, pad
+from grus.nn._layer import Context, Layer
+from grus.nn._registry import layer_from_config
+from grus.nn._summary import summary
+from grus.nn.dense import Dense
+from grus.nn.embedding import Embedding, OneHot
+from grus.nn.fit import evaluate, fit
+from grus.nn.history import History
+from grus.parameters import Parameters
+
+
+@dataclass
+class Tape:
+    """What :meth:`Sequential.forward` keeps for one :meth:`Sequential.backward`."""
+
+    layers: list[Any]
+    logits: bool
+
+
+class Run(NamedTuple):
+    """The last layer's output and every layer's tape."""
+
+    output: Array
+    tapes: list[Any]
+
+
+class Gradients(NamedTuple):
+    """What :meth:`Sequential.backward` returns."""
+
+    x: Array | None  # None where x holds symbols
+    parameters: Parameters
+
+
+class Sequential:
+    """Layers one after the other.
+
+    Parameters
+    ----------
+    layers : sequence of layers
+        ``OneHot``, ``Embedding``, ``GRU``, ``Pool``, ``Flatten``, ``Dense``, ``Dropout`` of ``grus.nn``.
+    dtype : {"float32", "float64"}, default "float32"
+        Of the parameters and of everything computed; inputs are converted to it.
+    seed : int or numpy.random.Generator, optional
+        Of the initial parameters.
+
+    Raises
+    ------
+    ValueError
+        There is no layer, or two have one name.
+    TypeError
+        Something in ``layers`` is not a layer.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from grus import nn
+    >>> model = nn.Sequential([nn.GRU(8), nn.Dense(2, "softmax")], seed=0)
+    >>> x, y = np.random.default_rng(0).standard_normal((20, 7, 3)), np.arange(20) % 2
+    >>> history = model.fit(x, y, loss="categorical_crossentropy", epochs=3, seed=0)
+    >>> model.predict(x).shape, history.epochs
+    ((20, 2), 3)
+    """
+
+    def __init__(
+        self,
+        layers: Sequence[Layer],
+        *,
+        dtype: npt.DTypeLike = "float32",
+        seed: int | np.random.Generator | None = None,
+    ) -> None:
+        self.layers = list(layers)
+        self.dtype = _check.dtype(dtype)
+        self.parameters = Parameters({}, self.dtype)
+        self.history = History()
+        self.input_shape: tuple[int, ...] | None = None
+        self._rng = np.random.default_rng(seed)
+        if not self.layers:
+            raise ValueError("layers must hold at least one layer; got none.")
+        self._name_layers()
+
+    def _name_layers(self) -> None:
+        for i, layer in enumerate(self.layers):
+            if not isinstance(layer, Layer):
+                raise TypeError(f"layers[{i}] must be a layer of grus.nn; got {type(layer).__name__}.")
+            count = sum(type(before) is type(layer) for before in self.layers[: i + 1])
+            layer.name = layer.name or f"{layer.kind.lower()}_{count}"
+        names = [layer.name for layer in self.layers]
+        for name in names:
+            if names.count(name) > 1:
+                raise ValueError(f"each layer needs a name of its own; {name!r} stands {names.count(name)} times.")
+
+    # ------------------------------------------------------------------------------------------------- building
+
+    def build(self, x: Inputs) -> Sequential:
+        """Infer every layer's sizes from data and make the parameters; a model is built once.
+
+        Parameters
+        ----------
+        x : array or list of arrays
+            As for :meth:`fit`. The first layer sees all of it (a vocabulary needs that), the others a sample.
+        """
+        if self.built:
+            return self
+        inputs = self._inputs(x)
+        current = np.concatenate([np.ravel(a) for a in inputs]) if self.reads_symbols else inputs[0][None]
+        sample = inputs[0][None]
+        for layer in self.layers:
+            with self.naming(layer):
+                layer.allocate(layer.infer(current), self.dtype, self._rng)
+                sample, _ = layer.forward(sample, Context())
+            current = sample
+        self._join_parameters(inputs[0].shape)
+        return self
+
+    @property
+    def built(self) -> bool:
+        """True once sizes are known and parameters exist."""
+        return self.input_shape is not None
+
+    def _join_parameters(self, input_shape: tuple[int, ...]) -> None:
+        """Move all layers' parameters onto one buffer; ``input_shape`` is that of the first sequence."""
+        shapes = {f"{a.name}.{name}": shape for a in self.layers for name, shape in a.parameters.shapes.items()}
+        self.parameters = Parameters(shapes, self.dtype)
+        for layer, part in zip(self.layers, self.slices(), strict=True):
+            layer.parameters.place_on(self.flat[part])
+        self.input_shape = input_shape
+
+    def slices(self) -> list[slice]:
+        """Where each layer's parameters lie in the flat buffer."""
+        ends = np.cumsum([layer.parameters.size for layer in self.layers]).tolist()
+        return [slice(end - layer.parameters.size, end) for end, layer in zip(ends, self.layers, strict=True)]
+
+    @property
+    def flat(self) -> Array:
+        """All parameters as one buffer, shape (number of parameters,)."""
+        return self.parameters.flat
+
+    # -------------------------------------------------------------------------------------------------- running
+
+    def __call__(self, x: Inputs, lengths: npt.ArrayLike | None = None) -> Array:
+        """The model's output for one batch, outside training.
+
+        Parameters
+        ----------
+        x : ndarray, shape (B, T, I), or list of B arrays (T_i, I)
+            Symbols where the first layer is OneHot or Embedding: (B, T) or (T_i,).
+        lengths : array of int, shape (B,), optional
+            Valid steps of each row of a padded array.
+        """
+        inputs = self.build(x)._inputs(x)
+        padded, own = pad(inputs) if isinstance(inputs, list) else (inputs, None)
+        if lengths is not None:
+            own = _check.lengths(lengths, len(padded), padded.shape[1])
+        return self.run(padded, Context(lengths=own)).output
+
+    def forward(
+        self,
+        x: Array,
+        lengths: Array | None = None,
+        rng: int | np.random.Generator | None = None,
+        *,
+        logits: bool = False,
+    ) -> tuple[Array, Tape]:
+        """The output of one batch in training, and a tape for one :meth:`backward`.
+
+        Parameters
+        ----------
+        x : ndarray, shape (B, T, I), of the model's dtype, or (B, T) symbols
+            A padded batch.
+        lengths : ndarray of int, shape (B,), optional
+            Valid steps of each row.
+        rng : int or numpy.random.Generator, optional
+            Where dropout masks come from.
+        logits : bool, default False
+            Give the last layer's pre-activations (it must be Dense), for a loss fused with its activation.
+        """
+        context = Context(True, None if rng is None else np.random.default_rng(rng), lengths)
+        output, tapes = self.build(x).run(x, context, logits)
+        return output, Tape(tapes, logits)
+
+    def run(self, x: Array, context: Context, logits: bool = False) -> Run:
+        """Every layer in turn on one padded batch; ``logits`` leaves out the last layer's activation."""
+        tapes: list[Any] = []
+        for layer in self.layers:
+            with self.naming(layer):
+                if logits and layer is self.layers[-1] and isinstance(layer, Dense):
+                    x, tape = layer.logits(x), x
+                else:
+                    x, tape = layer.forward(x, context)
+            tapes.append(tape)
+        return Run(x, tapes)
+
+    def backward(self, tape: Tape, dy: Array, out: Array | None = None) -> Gradients:
+        """The gradients of x and of every parameter, from that of the output (or of the logits).
+
+        Parameters
+        ----------
+        tape : Tape
+            From :meth:`forward`.
+        dy : ndarray, of the output's shape
+            The loss gradient.
+        out : ndarray, shape (number of parameters,), optional
+            Where to put the parameters' gradients.
+        """
+        gradients = self.parameters.like(out)
+        d: Array | None = dy
+        for layer, kept, part in reversed(list(zip(self.layers, tape.layers, self.slices(), strict=True))):
+            own = layer.parameters.like(gradients.flat[part])
+            if d is None:
+                raise ValueError(
+                    f"{layer.name} stands below a layer that reads symbols, so no gradient reaches it."
+                )
+            if tape.logits and layer is self.layers[-1] and isinstance(layer, Dense):
+                d = layer.backward_from_logits(kept, d, own)
+            else:
+                d = layer.backward(kept, d, own)
+        return Gradients(d, gradients)
+
+    def predict(self, x: Inputs, batch_size: int = 256) -> Array:
+        """The output for any number of sequences, batch by batch.
+
+        Parameters
+        ----------
+        x : ndarray, shape (N, T, I), or list of N arrays (T_i, I)
+            As for a call.
+        batch_size : int, default 256
+            Sequences that are run together.
+
+        Returns
+        -------
+        ndarray, shape (N, K); or (N, T, K) where the model outputs sequences, then zeros past each length
+        """
+        data = Dataset(self.build(x)._inputs(x))
+        rows = data.batches(_check.size("batch_size", batch_size))
+        outputs = [self._predict_batch(data, index) for index in rows]
+        if outputs[0].ndim == 2:
+            return np.concatenate(outputs)
+        T = max(output.shape[1] for output in outputs)
+        widths = [(0, 0), (0, 0), (0, 0)]
+        return np.concatenate([np.pad(o, [*widths[:1], (0, T - o.shape[1]), *widths[2:]]) for o in outputs])
+
+    def _predict_batch(self, data: Dataset, index: npt.NDArray[np.intp]) -> Array:
+        batch = data.batch(index)
+        output = self.run(batch.x, Context(lengths=batch.lengths)).output
+        if output.ndim < 3 or batch.lengths is None:
+            return output
+        inside = np.arange(output.shape[1]) < batch.lengths[:, None]
+        return np.where(inside[..., None], output, 0)
+
+    def fit(self, x: Inputs, y: Any, **settings: Any) -> History:
+        """Train; see :func:`grus.nn.fit` for the settings."""
+        return fit(self, x, y, **settings)
+
+    def evaluate(self, x: Inputs, y: Any, **settings: Any) -> dict[str, float]:
+        """Loss and metrics on data; see :func:`grus.nn.evaluate`."""
+        return evaluate(self, x, y, **settings)
+
+    # --------------------------------------------------------------------------------------------- describing it
+
+    def summary(self, x: Inputs | None = None) -> str:
+        """A table of every layer's shapes, forward and backward, and of its parameters.
+
+        Parameters
+        ----------
+        x : array or list of arrays, optional
+            Run forward and backward on this batch to find the shapes; not needed for a model that is built,
+            whose table then says B for the batch and T for time.
+        """
+        return summary(self, x)
+
+    def state_dict(self) -> dict[str, Array]:
+        """Copies of all parameters by name, ``layer.parameter``."""
+        return self.parameters.state_dict()
+
+    def load_state_dict(self, state: Mapping[str, npt.ArrayLike], strict: bool = True) -> None:
+        """Copy parameters in by name; see :meth:`grus.GRU.load_state_dict`."""
+        self.parameters.load_state_dict(state, strict)
+
+    def config(self) -> dict[str, Any]:
+        """All that is needed to build this model again, but the parameters' values."""
+        layers = [layer.config() for layer in self.layers]
+        return {"dtype": self.dtype.name, "input_shape": self.input_shape, "layers": layers}
+
+    @classmethod
+    def from_config(cls, config: Mapping[str, Any]) -> Sequential:
+        """A model from what :meth:`config` gave; built, with new parameters, if that one was."""
+        model = cls([layer_from_config(each) for each in config["layers"]], dtype=config["dtype"])
+        if config["input_shape"] is not None:
+            for layer, each in zip(model.layers, config["layers"], strict=True):
+                layer.allocate(each["sizes"], model.dtype, model._rng)
+            model._join_parameters(tuple(config["input_shape"]))
+        return model
+
+    def __repr__(self) -> str:
+        inside = ", ".join(map(repr, self.layers))
+        size = f", {self.parameters.size:,} parameters" if self.built else ", not built yet"
+        return f"Sequential([{inside}]) {self.dtype}{size}"
+
+    @property
+    def reads_symbols(self) -> bool:
+        return isinstance(self.layers[0], (OneHot, Embedding))
+
+    def _inputs(self, x: Inputs) -> Array | list[Array]:
+        return as_inputs(x, self.dtype, self.reads_symbols)
+
+    @contextmanager
+    def naming(self, layer: Layer) -> Iterator[None]:
+        """Errors inside say which layer they come from."""
+        try:
+            yield
+        except (ValueError, TypeError) as error:
+            position = self.layers.index(layer) + 1
+            raise type(error)(f"layer {position} ({layer.name}): {error}") from error
