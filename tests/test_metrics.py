@@ -185,9 +185,9 @@ def test_a_metric_of_your_own() -> None:
 
 def test_messages_of_get_metric() -> None:
     names = "accuracy, precision, recall, fscore, specificity, npv, mse, mae, msle, r2"
-    text = f"metric must be one of {names}; got 'acuracy'. Did you mean 'accuracy'?"
+    text = f"metric must be one of {names}; got 'accurac'. Did you mean 'accuracy'?"
     with pytest.raises(ValueError, match=message(text)):
-        get_metric("acuracy")
+        get_metric("accurac")
     with pytest.raises(TypeError, match=message("metric must be a name or a callable; got int.")):
         get_metric(3)  # type: ignore[arg-type]
 

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from grus import _check
-from grus.datasets import Sequences, make_dummy_strings, read_sequences
+from grus.datasets import Sequences, load_japanese_vowels, make_dummy_strings, read_sequences
 
 _FEW_VALUES = 20  # whole-numbered targets with more different values than this are regressed
 

@@ -55,7 +55,7 @@ def save(
     >>> path = os.path.join(tempfile.mkdtemp(), "gru.safetensors")
     >>> grus.save(grus.GRU(3, 5, seed=0), path)
     >>> grus.load(path)
-    GRU(3, 5) float32, 135 parameters
+    GRU(3, 5) float32, 150 parameters
     """
     arrays, config = _parts(model)
     header = {"format": _FORMAT, "grus_version": version("grus"), "kind": type(model).__name__, "config": config}

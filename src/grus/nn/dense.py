@@ -36,7 +36,7 @@ class Dense(Layer):
     >>> import numpy as np
     >>> import grus
     >>> model = grus.nn.Sequential([grus.nn.Dense(4, "softmax")], seed=0)
-    >>> model(np.ones((2, 3))).sum(axis=1)
+    >>> model(np.ones((2, 3))).sum(axis=1).round(6)
     array([1., 1.], dtype=float32)
     """
 

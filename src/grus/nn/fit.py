@@ -142,7 +142,7 @@ def fit(
     data = _dataset(model, x, y, sample_weight)
     entropy = np.random.SeedSequence(_check.size("seed", seed, 0) if seed is not None else None).entropy
     data, held_out = _split(model, data, validation_data, validation_fraction, [int(str(entropy)), 0])
-    chosen = [get_metric(metric) for metric in metrics]
+    chosen = _metrics(metrics, data)
     settings = Settings(
         get_loss(loss),
         get_optimiser(optimiser, learning_rate),
@@ -203,7 +203,7 @@ def evaluate(
     ['loss', 'mae']
     """
     data = _dataset(model.build(x), x, y, sample_weight)
-    chosen = [get_metric(metric) for metric in metrics]
+    chosen = _metrics(metrics, data)
     return score(model, data, get_loss(loss), chosen, _check.size("batch_size", batch_size)).row()
 
 
@@ -229,6 +229,12 @@ def _dataset(model: Sequential, x: Inputs, y: Any, weight: npt.ArrayLike | None)
     data = Dataset(inputs, targets, weights)
     _check_steps(data)
     return data
+
+
+def _metrics(metrics: Sequence[str | Metric], data: Dataset) -> list[Metric]:
+    """The metrics, told how many classes there are: data may hold only some of them."""
+    assert data.y is not None  # training data has targets
+    return [get_metric(metric, classes=max(2, data.y[0].shape[-1])) for metric in metrics]
 
 
 def _check_steps(data: Dataset) -> None:
