@@ -2,7 +2,7 @@
 
 from typing import TYPE_CHECKING, Any
 
-from grus import datasets, nn
+from grus import datasets, nn, report
 from grus._engine import cpu_info, engine_name, use_engine
 from grus.activations import Activation
 from grus.functional import GRUGradients, GRUParams, gru_backward, gru_forward
@@ -31,6 +31,7 @@ __all__ = [
     "gru_forward",
     "load",
     "nn",
+    "report",
     "save",
     "use_engine",
 ]

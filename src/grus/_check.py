@@ -159,6 +159,14 @@ def floating(name: str, value: Any, expected: np.dtype[Any] | None = None, why: 
     return result
 
 
+def real(name: str, value: Any) -> Array:
+    """Real numbers of any kind, in float64."""
+    result = array(name, value)
+    if result.dtype.kind not in "biuf":
+        raise TypeError(f"{name} must be real numbers; got {'None' if value is None else result.dtype}.")
+    return result.astype(np.float64)
+
+
 def shaped(name: str, array: Array, expected: Sequence[int | str], why: str) -> Array:
     """An array of the expected shape; a letter stands for a free axis."""
     fits = array.ndim == len(expected) and all(

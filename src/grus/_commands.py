@@ -48,7 +48,13 @@ Metrics = Annotated[Path | None, typer.Option(help="Write the numbers to this fi
 
 
 @app.command(
-    epilog="Example: grus train runs.csv --id run --time t --target fault --test later.csv --out fault.st"
+    help=(
+        "Train a model; write it, its metrics and its learning curve.\n\n"
+        "Ctrl-C stops early and keeps the best model so far. A run that was killed goes on with --resume and "
+        "ends with the same numbers as if it had never stopped.\n\n"
+        "What is not given is as in GRUClassifier or GRURegressor."
+    ),
+    epilog="Example: grus train runs.csv --id run --time t --target fault --test later.csv --out fault.safetensors",
 )
 def train(
     data: Data,
@@ -56,7 +62,7 @@ def train(
     test: Annotated[str | None, typer.Option(help="A file to measure on, never trained on.")] = None,
     out: Annotated[Path | None, typer.Option(help="The model file; DATA's name .safetensors if omitted.")] = None,
     metrics: Metrics = None,
-    hidden: Annotated[int | None, typer.Option(help="Units.", show_default="from the estimator")] = None,
+    hidden: Annotated[int | None, typer.Option(help="Units.")] = None,
     layers: Annotated[int | None, typer.Option(help="Layers.")] = None,
     bidirectional: Annotated[bool | None, typer.Option(help="Read from both ends.")] = None,
     pool: Annotated[str | None, typer.Option(help="What a sequence is judged by: last, mean or max.")] = None,
@@ -66,20 +72,17 @@ def train(
     learning_rate: Annotated[float | None, typer.Option(help="Of the optimiser.")] = None,
     early_stopping: Annotated[bool | None, typer.Option(help="Hold out a tenth; keep the best epoch.")] = None,
     seed: Annotated[int, typer.Option(help="Of everything random.")] = 0,
-    resume: Annotated[bool, typer.Option(help="Go on where a stopped run of the same command stood.")] = False,
-    force: Annotated[bool, typer.Option(help="Replace an existing model file.")] = False,
-    quiet: Annotated[bool, typer.Option(help="No progress.")] = False,
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Go on where a stopped run of the same command stood.")
+    ] = False,
+    force: Annotated[bool, typer.Option("--force", help="Replace an existing model file.")] = False,
+    quiet: Annotated[bool, typer.Option("--quiet", help="No progress.")] = False,
     id_column: IdColumn = None,
     time_column: TimeColumn = None,
     target_column: TargetColumn = None,
     features: Features = None,
     missing: Missing = None,
 ) -> None:
-    """Train a model; write it, its metrics and its learning curve.
-
-    Ctrl-C stops early and keeps the best model so far. A run that was killed goes on with --resume, and ends with
-    the same numbers as if it had never stopped.
-    """
     settings = {
         "hidden_size": hidden, "num_layers": layers, "bidirectional": bidirectional, "pool": pool,
         "dropout": dropout, "epochs": epochs, "batch_size": batch_size, "learning_rate": learning_rate,
@@ -120,7 +123,7 @@ def predict(
     model: ModelFile,
     data: Data,
     out: Annotated[Path, typer.Option(help="The file to write: .csv or .parquet.")] = Path("predictions.csv"),
-    force: Annotated[bool, typer.Option(help="Replace an existing file.")] = False,
+    force: Annotated[bool, typer.Option("--force", help="Replace an existing file.")] = False,
     id_column: IdColumn = None,
     time_column: TimeColumn = None,
     features: Features = None,

@@ -29,8 +29,7 @@ def as_sequences(estimator: Any, X: Any, reset: bool) -> Rows:
         estimator.n_features_in_, estimator._table = x[0].shape[1], False
         vars(estimator).pop("feature_names_in_", None)  # of an earlier fit on a data frame
     elif x[0].shape[1] != (expected := 1 if estimator._table else estimator.n_features_in_):
-        name = type(estimator).__name__
-        raise ValueError(f"X has {x[0].shape[1]} features, but {name} is expecting {expected} features as input.")
+        raise ValueError(_features_message(estimator, x[0].shape[1], expected) + ".")
     return _finite(x)
 
 
@@ -47,7 +46,7 @@ def _in_known_form(X: Any) -> Any:
 
 
 def _is_table(X: Sequence[Any]) -> bool:
-    """Lists of numbers in a list, all of one length, are the rows of an (N, T) table, as in all of scikit-learn."""
+    """Lists of numbers in a list, all of one length, are the rows of an (N, T) table, as in scikit-learn."""
     if not all(isinstance(row, (list, tuple)) and all(np.ndim(value) == 0 for value in row) for row in X):
         return False
     return len(X) > 0 and len({len(row) for row in X}) == 1
@@ -94,11 +93,15 @@ def _from_table(estimator: Any, X: Any, reset: bool) -> Array:
         table = check_array(X, ensure_all_finite=False, estimator=estimator, input_name="X")
         if estimator.n_features_in_ != 1:
             raise ValueError(
-                f"X has 1 features, but {type(estimator).__name__} is expecting {estimator.n_features_in_} features "
-                f"as input: an array of shape {table.shape} reads as {len(table)} sequences of one feature. "
-                "If it is one sequence, pass [X]."
+                f"{_features_message(estimator, 1, estimator.n_features_in_)}: an array of shape {table.shape} "
+                f"reads as {len(table)} sequences of one feature. If it is one sequence, pass [X]."
             )
     return _numbers("X", table)[:, :, None]
+
+
+def _features_message(estimator: Any, got: int, expected: int) -> str:
+    """In scikit-learn's words."""
+    return f"X has {got} features, but {type(estimator).__name__} is expecting {expected} features as input"
 
 
 def _numbers(name: str, values: Array) -> Array:
@@ -121,8 +124,8 @@ def _finite(x: Rows) -> Rows:
             step, feature = bad[0]
             what = "NaN" if np.isnan(sequence[step, feature]) else "infinity"
             raise ValueError(
-                f"X must be finite; got {what} in sequence {i}, step {step}, feature {feature}. Fill it in, or leave "
-                "that sequence out."
+                f"X must be finite; got {what} in sequence {i}, step {step}, feature {feature}. Fill it in, or "
+                "leave that sequence out."
             )
     return x
 

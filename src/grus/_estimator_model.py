@@ -20,7 +20,7 @@ _SEEDS = 2**32  # how many seeds NumPy's RandomState, which draws scikit-learn's
 
 
 def as_seed(random_state: Any) -> int:
-    """A seed from ``random_state``: fresh where it is None, itself where it is a whole number, else drawn from it."""
+    """A seed: fresh where ``random_state`` is None, itself where that is a whole number, else drawn from it."""
     if random_state is None:
         return int(np.random.SeedSequence().generate_state(1)[0])
     if isinstance(random_state, np.random.RandomState):
@@ -59,6 +59,38 @@ def _scaled(name: str, x: Array, mean: Array, scale: Array, dtype: str) -> Array
     return _check.finite(name, result, advice)
 
 
+# ---------------------------------------------------------------------------------------------------- classes
+
+
+def class_weights(spec: Any, classes: Array, codes: Array, weight: Array) -> Array:
+    """(K,) how much each class counts; ``codes`` (N,) is each sequence's class, ``weight`` (N,) what it counts."""
+    if spec is None:
+        return np.ones(len(classes))
+    if isinstance(spec, str) and spec == "balanced":
+        return np.asarray(weight.sum() / (len(classes) * np.bincount(codes, weight)))
+    if not isinstance(spec, Mapping):
+        raise ValueError(f"class_weight must be a dict, 'balanced' or None; got {spec!r}.")
+    unnamed = [each for each in classes.tolist() if each not in spec]
+    if unnamed and len(classes) - len(unnamed) != len(spec):  # a misspelt class: one too few, and one too many
+        raise ValueError(f"class_weight must name classes of y, {classes.tolist()}; got {sorted(spec, key=str)}.")
+    return np.array(
+        [_check.non_negative(f"class_weight[{each!r}]", spec.get(each, 1.0)) for each in classes.tolist()]
+    )
+
+
+def encode_classes(classes: Array) -> dict[str, Any]:
+    """Classes as JSON can hold them; :func:`decode_classes` reads it."""
+    values = classes.tolist()
+    if classes.dtype.kind not in "biufU" and not all(isinstance(value, str) for value in values):
+        raise TypeError(f"classes must be text, whole numbers, numbers or booleans, to be saved; got {values}.")
+    return {"dtype": "object" if classes.dtype.hasobject else classes.dtype.str, "values": values}
+
+
+def decode_classes(config: Mapping[str, Any]) -> Array:
+    """What :func:`encode_classes` was given."""
+    return np.array(config["values"], dtype=np.dtype(config["dtype"]))
+
+
 # ----------------------------------------------------------------------------------------------- model, optimiser
 
 
@@ -69,7 +101,7 @@ def build_model(settings: Mapping[str, Any], head: nn.Dense, seed: int) -> nn.Se
     named = ("num_layers", "bidirectional", "reset_after", "activation", "gate_activation", "dropout", "init")
     options = {name: settings[name] for name in (*named, "update_bias")}
     gru = nn.GRU(settings["hidden_size"], sequences=pool != "last", **options)
-    layers = [gru] if pool == "last" else [gru, nn.Pool(pool)]
+    layers: list[nn.Layer] = [gru] if pool == "last" else [gru, nn.Pool(pool)]
     layers += [nn.Dropout(settings["dropout"])] if settings["dropout"] else []
     return nn.Sequential([*layers, head], dtype=_check.choice("dtype", dtype, DTYPES), seed=seed)
 

@@ -1,297 +1,130 @@
 """``grus.GRUClassifier`` and ``grus.GRURegressor``: a GRU with scikit-learn's manners.
 
-Longer than 300 lines because scikit-learn wants every argument named in each constructor, and the docstrings explain
-them; the code is about half.
+Longer than 300 lines because the docstrings explain every argument; the code is about half.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
 try:
-    from sklearn.base import BaseEstimator, ClassifierMixin, RegressorMixin
-    from sklearn.model_selection import train_test_split
+    from sklearn.base import ClassifierMixin, RegressorMixin
     from sklearn.utils.multiclass import check_classification_targets
-    from sklearn.utils.validation import check_array, check_is_fitted, column_or_1d
+    from sklearn.utils.validation import check_array, column_or_1d
 except ImportError as error:
     raise ImportError('grus.estimators needs scikit-learn. Install it: pip install "grus[app]"') from error
 
 from grus import _check, nn
 from grus import _estimator_model as parts
-from grus._estimator_input import as_sequences, as_weights
+from grus._estimator_base import GRUEstimator
 from grus.nn._data import Dataset
 
 Array = np.ndarray[Any, np.dtype[Any]]
 
 
-class _Split(NamedTuple):
-    """Rows to train on, and rows that early stopping measures; each with targets and weights."""
+class GRUClassifier(ClassifierMixin, GRUEstimator):
+    """A GRU that tells the class of a sequence.
 
-    train: Dataset
-    held_out: Dataset | None
+    GRU, dropout, a dense layer with softmax; trained on the cross-entropy. A scikit-learn classifier: it goes into
+    pipelines, cross-validation and grid searches, with ragged lists of sequences too.
 
+    Parameters
+    ----------
+    hidden_size : int, default 64
+        The GRU's units (of each direction).
+    num_layers : int, default 1
+        Each further layer reads the one below it.
+    bidirectional : bool, default False
+        A second direction reads each sequence from its end.
+    reset_after : bool, default True
+        Which of the two formulations; see :class:`grus.GRU`.
+    pool : {"last", "mean", "max"}, default "last"
+        What of the states goes into the dense layer: the last, or the mean or the largest over all steps.
+    dropout : float, default 0
+        In training, the rate of dropout on the pooled states and between the layers.
+    activation, gate_activation : default "tanh" and "sigmoid"
+        Of the new gate, and of the reset and the update gate (a pair gives each its own); see :class:`grus.GRU`.
+    update_bias : float, default 0
+        Above 0, the state is kept longer at first.
+    init : {"orthogonal", "torch"}, default "orthogonal"
+        Initial weights; see :class:`grus.GRU`.
+    optimiser : {"adam", "adamw", "sgd"} or Optimiser, default "adam"
+        An Optimiser of :mod:`grus.nn` has a learning rate (and weight decay) of its own; it is copied.
+    learning_rate : float or Schedule, default 0.01
+        Leave it at its default with an Optimiser.
+    epochs : int, default 60
+        How often training sees each sequence, at most.
+    batch_size : int, default 32
+        Sequences in a step of training.
+    clip_norm : float or None, default 1
+        Largest 2-norm of all gradients together; None: not clipped.
+    standardise : bool, default True
+        Shift and scale each feature to mean 0 and standard deviation 1 over the training steps.
+    class_weight : dict, "balanced" or None, default None
+        How much each class counts, 1 where the dict does not name it; ``"balanced"``: inversely to how frequent it
+        is. It multiplies ``sample_weight``.
+    early_stopping : bool, default False
+        Set a part of the data aside (of each class alike), stop when the loss on it has not improved for
+        ``patience`` epochs, and go back to the weights that were best on it.
+    validation_fraction : float, default 0.1
+        The share that early stopping sets aside.
+    patience : int, default 10
+        Epochs without improvement after which early stopping stops.
+    group_by_length : bool, default False
+        Put sequences of like length into one batch: less padding, less chance in the order.
+    dtype : {"float32", "float64"}, default "float32"
+        What the model computes in.
+    random_state : int, RandomState, Generator or None, default None
+        Of initial weights, order, dropout and the validation part. The same int gives the same bits; None gives
+        fresh ones, without NumPy's global state.
+    progress : bool or "auto", default False
+        True: tell on standard error how far training is; "auto": on a terminal only.
+    checkpoint : path, optional
+        A file from which ``resume=True`` goes on, rewritten after every epoch.
+    resume : bool, default False
+        Go on from ``checkpoint`` if it exists, with the same data and ``random_state``; the numbers are those of a
+        run that was never stopped.
 
-class _BaseGRU(BaseEstimator):
-    """What both estimators do: read, split, standardise, build, train, predict, save.
+    Attributes
+    ----------
+    classes_ : ndarray, shape (K,)
+        The classes, sorted.
+    class_weight_ : ndarray, shape (K,)
+        How much each of them counted.
+    n_features_in_ : int
+        I for sequences; T for an (N, T) array or data frame, whose columns are the steps.
+    feature_names_in_ : ndarray of str
+        The columns of the data frame, if X was one.
+    mean_, scale_ : ndarray, shape (I,)
+        What was subtracted from each feature, and what it was divided by then.
+    model_ : grus.nn.Sequential
+        The model.
+    history_ : grus.nn.History
+        Loss and accuracy, epoch by epoch.
+    n_iter_ : int
+        Epochs done.
 
-    A subclass says what its targets are, and what the model's outputs mean.
+    See Also
+    --------
+    GRURegressor : The same for numbers.
+    grus.nn.Sequential : Models of other layers.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import grus
+    >>> rng = np.random.default_rng(0)
+    >>> X = [rng.standard_normal((t, 2)) for t in rng.integers(3, 9, 60)]       # 60 sequences of 3 to 8 steps
+    >>> y = np.where([x[:, 0].sum() > 0 for x in X], "up", "down")
+    >>> classifier = grus.GRUClassifier(hidden_size=8, epochs=30, random_state=0).fit(X, y)
+    >>> classifier.score(X, y) > 0.9
+    True
+    >>> classifier.predict(X[:3]).tolist() == y[:3].tolist()
+    True
     """
-
-    # Fitted on a 2-D array or table, whose columns scikit-learn counts; else on sequences.
-    _table: bool
-    _loss: str
-    _metrics: tuple[str, ...] = ()
-
-    # Longer than 30 lines because scikit-learn finds the arguments by their names here.
-    def __init__(
-        self,
-        hidden_size: int = 64,
-        num_layers: int = 1,
-        *,
-        bidirectional: bool = False,
-        reset_after: bool = True,
-        pool: str = "last",
-        dropout: float = 0.0,
-        activation: Any = "tanh",
-        gate_activation: Any = "sigmoid",
-        update_bias: float = 0.0,
-        init: str = "orthogonal",
-        optimiser: Any = "adam",
-        learning_rate: Any = parts.LEARNING_RATE,
-        epochs: int = 60,
-        batch_size: int = 32,
-        clip_norm: float | None = 1.0,
-        standardise: bool = True,
-        early_stopping: bool = False,
-        validation_fraction: float = 0.1,
-        patience: int = 10,
-        group_by_length: bool = False,
-        dtype: Any = "float32",
-        random_state: Any = None,
-        progress: bool | str = False,
-        checkpoint: Any = None,
-        resume: bool = False,
-    ) -> None:
-        self.hidden_size, self.num_layers, self.bidirectional = hidden_size, num_layers, bidirectional
-        self.reset_after, self.pool, self.dropout = reset_after, pool, dropout
-        self.activation, self.gate_activation = activation, gate_activation
-        self.update_bias, self.init = update_bias, init
-        self.optimiser, self.learning_rate, self.epochs = optimiser, learning_rate, epochs
-        self.batch_size, self.clip_norm, self.standardise = batch_size, clip_norm, standardise
-        self.early_stopping, self.validation_fraction = early_stopping, validation_fraction
-        self.patience, self.group_by_length, self.dtype = patience, group_by_length, dtype
-        self.random_state, self.progress = random_state, progress
-        self.checkpoint, self.resume = checkpoint, resume
-
-    def __sklearn_tags__(self) -> Any:
-        tags = super().__sklearn_tags__()
-        tags.input_tags.three_d_array = True
-        return tags
-
-    # ------------------------------------------------------------------------------------------------ training
-
-    def fit(self, X: Any, y: Any, sample_weight: Any = None) -> Any:
-        """Train a new model.
-
-        Parameters
-        ----------
-        X : list of arrays (T_i, I), array (N, T, I), or array or data frame (N, T)
-            The sequences, of float32, float64 or whole numbers; a list of (T_i,) arrays, and an (N, T) array or
-            data frame, are sequences of one feature.
-        y : array, shape (N,)
-            A class for each sequence; in regression a number, or K numbers: (N, K).
-        sample_weight : array, shape (N,), optional
-            How much each sequence counts; only ratios matter. A sequence of weight 0 is left out, and one of
-            weight 2 counts as if it stood there twice.
-
-        Returns
-        -------
-        self
-
-        Raises
-        ------
-        ValueError, TypeError
-            An argument does not fit; the message names it, says what is expected and what came.
-        FloatingPointError
-            The loss became infinite or NaN. The estimator has the weights of the best epoch before.
-        KeyboardInterrupt
-            Ctrl-C was pressed. The estimator has the weights of the best epoch before, and can predict.
-        """
-        if y is None:
-            raise ValueError(f"{type(self).__name__} requires y to be passed, but the target y is None.")
-        seed = self._checked_seed()
-        x = as_sequences(self, X, reset=True)
-        weight = as_weights(sample_weight, len(x))
-        target = self._checked_target(y)
-        if len(target) != len(x):
-            raise ValueError(f"y must hold one target for each of the {len(x)} sequences of X; got {len(target)}.")
-        used = np.flatnonzero(weight)
-        rows = Dataset(x, target, weight).subset(used)
-        rows.y = self._encoded(target[used])
-        split = self._split(rows, seed)
-        self._learn_scaling(split.train)
-        self.model_ = parts.build_model(self.get_params(deep=False), self._head(), seed)
-        self._train(split, seed)
-        return self
-
-    def _checked_seed(self) -> int:
-        """A seed from ``random_state``, and the settings that no part of grus.nn would check."""
-        _check.boolean("standardise", self.standardise)
-        if _check.boolean("early_stopping", self.early_stopping) and not _check.probability(
-            "validation_fraction", self.validation_fraction
-        ):
-            raise ValueError("validation_fraction must be above 0 with early_stopping=True; got 0.")
-        if _check.boolean("resume", self.resume) and not isinstance(self.random_state, (int, np.integer)):
-            raise ValueError(
-                "random_state must be a whole number with resume=True, for the run to be the one that was stopped; "
-                f"got {self.random_state!r}."
-            )
-        return parts.as_seed(self.random_state)
-
-    def _split(self, rows: Dataset, seed: int) -> _Split:
-        """Take out the validation part, if there is to be one."""
-        if not self.early_stopping:
-            return _Split(rows, None)
-        try:
-            index = train_test_split(
-                np.arange(len(rows)),
-                test_size=self.validation_fraction,
-                random_state=seed,
-                stratify=self._strata(rows),
-            )
-        except ValueError as error:
-            raise ValueError(
-                f"early_stopping can't set aside {self.validation_fraction:g} of {len(rows)} sequences: {error} Give "
-                "more data, change validation_fraction, or pass early_stopping=False."
-            ) from error
-        train, held_out = (rows.subset(np.sort(part)) for part in index)
-        return _Split(train, held_out)
-
-    def _learn_scaling(self, train: Dataset) -> None:
-        """Mean and scale of every feature, over the steps of the training sequences alone."""
-        x = train.x
-        steps = np.concatenate(x) if isinstance(x, list) else x.reshape(-1, x.shape[-1])
-        counts = train.lengths if isinstance(x, list) else np.full(len(x), x.shape[1])
-        assert train.weight is not None  # fit sets them
-        self.mean_, self.scale_ = np.zeros(steps.shape[1]), np.ones(steps.shape[1])
-        if self.standardise:
-            self.mean_, self.scale_ = parts.weighted_scaling(steps, np.repeat(train.weight, counts))
-
-    def _train(self, split: _Split, seed: int) -> None:
-        """Whatever ends the training, the estimator can predict afterwards."""
-        (x, y, weight), held_out = self._prepared(split.train), split.held_out
-        self.model_.build(x)
-        self.history_, self.n_iter_ = self.model_.history, 0
-        try:
-            self.model_.fit(
-                x,
-                y,
-                sample_weight=weight,
-                validation_data=None if held_out is None else self._prepared(held_out),
-                loss=self._loss,
-                metrics=self._metrics,
-                optimiser=parts.build_optimiser(self.optimiser, self.learning_rate),
-                patience=self.patience if self.early_stopping else None,
-                epochs=self.epochs,
-                batch_size=self.batch_size,
-                clip_norm=self.clip_norm,
-                group_by_length=self.group_by_length,
-                progress=self.progress,
-                checkpoint=self.checkpoint,
-                resume=self.resume,
-                seed=seed,
-            )
-        finally:
-            self.history_, self.n_iter_ = self.model_.history, self.model_.history.epochs
-
-    def _prepared(self, rows: Dataset) -> tuple[parts.Rows, Array, Array]:
-        """x, y and weights as the model takes them; the weights have mean 1, so only their ratios matter."""
-        weight = self._loss_weight(rows)
-        return self._scaled(rows.x), self._model_target(rows), weight / weight.mean()
-
-    def _scaled(self, x: parts.Rows) -> parts.Rows:
-        return parts.scaled(x, self.mean_, self.scale_, self.model_.dtype.name)
-
-    # ---------------------------------------------------------------------------------------------- predicting
-
-    def _outputs(self, X: Any) -> Array:
-        """What the model says of X, (N, K) float64."""
-        check_is_fitted(self, "model_")
-        x = as_sequences(self, X, reset=False)
-        return self.model_.predict(self._scaled(x)).astype(np.float64)
-
-    # ------------------------------------------------------------------------- what a subclass says of its targets
-
-    def _checked_target(self, y: Any) -> Array:
-        """y as an array, one row a sequence."""
-        raise NotImplementedError
-
-    def _encoded(self, target: Array) -> Array:
-        """The targets that training works with; what they tell (classes) is learnt here."""
-        raise NotImplementedError
-
-    def _strata(self, rows: Dataset) -> Array | None:
-        """What a split must keep the proportions of."""
-        return None
-
-    def _loss_weight(self, rows: Dataset) -> Array:
-        """(N,) how much each sequence counts in the loss."""
-        assert rows.weight is not None  # fit sets them
-        return rows.weight
-
-    def _model_target(self, rows: Dataset) -> Array:
-        """(N,) class indices or (N, K) numbers: what the model is trained to say."""
-        raise NotImplementedError
-
-    def _head(self) -> nn.Dense:
-        """The last layer."""
-        raise NotImplementedError
-
-    # -------------------------------------------------------------------------------------------------- saving
-
-    def _save_parts(self) -> tuple[dict[str, Array], dict[str, Any]]:
-        """All of a fitted estimator as named arrays and as a dictionary that JSON can hold."""
-        check_is_fitted(self, "model_")
-        arrays = {f"model.{name}": array for name, array in self.model_.state_dict().items()}
-        arrays |= {"mean": self.mean_, "scale": self.scale_}
-        history = self.history_
-        names = getattr(self, "feature_names_in_", None)
-        config = {
-            "parameters": {name: parts.encode(name, value) for name, value in self.get_params(deep=False).items()},
-            "n_features_in": self.n_features_in_,
-            "feature_names_in": None if names is None else names.tolist(),
-            "table": self._table,
-            "model": self.model_.config(),
-            "history": {"columns": {**history}, "best_epoch": history.best_epoch, "stopped": history.stopped},
-        }
-        return arrays, config
-
-    @classmethod
-    def _from_parts(cls, arrays: Mapping[str, Array], config: Mapping[str, Any]) -> Any:
-        """The estimator whose :meth:`_save_parts` these are; it predicts the same bits."""
-        given = config["parameters"]
-        _check.known_keys(cls.__name__, given, cls._get_param_names())
-        estimator = cls(**{name: parts.decode(value) for name, value in given.items()})
-        estimator._table, estimator.n_features_in_ = config["table"], config["n_features_in"]
-        if config["feature_names_in"] is not None:
-            estimator.feature_names_in_ = np.array(config["feature_names_in"], dtype=object)
-        estimator.mean_, estimator.scale_ = arrays["mean"], arrays["scale"]
-        estimator.model_ = nn.Sequential.from_config(config["model"])
-        prefix = "model."
-        state = {name.removeprefix(prefix): a for name, a in arrays.items() if name.startswith(prefix)}
-        estimator.model_.load_state_dict(state)
-        estimator.history_ = estimator.model_.history = nn.History(config["history"]["columns"])
-        estimator.history_.best_epoch = config["history"]["best_epoch"]
-        estimator.history_.stopped = config["history"]["stopped"]
-        estimator.n_iter_ = estimator.history_.epochs
-        return estimator
-
-
-class GRUClassifier(ClassifierMixin, _BaseGRU):  # type: ignore[misc]
-    """A GRU that tells the class of a sequence."""
 
     _loss, _metrics = "categorical_crossentropy", ("accuracy",)
 
@@ -327,69 +160,196 @@ class GRUClassifier(ClassifierMixin, _BaseGRU):  # type: ignore[misc]
         resume: bool = False,
     ) -> None:
         super().__init__(
-            hidden_size,
-            num_layers,
-            bidirectional=bidirectional,
-            reset_after=reset_after,
-            pool=pool,
-            dropout=dropout,
-            activation=activation,
-            gate_activation=gate_activation,
-            update_bias=update_bias,
-            init=init,
-            optimiser=optimiser,
-            learning_rate=learning_rate,
-            epochs=epochs,
-            batch_size=batch_size,
-            clip_norm=clip_norm,
-            standardise=standardise,
-            early_stopping=early_stopping,
-            validation_fraction=validation_fraction,
-            patience=patience,
-            group_by_length=group_by_length,
-            dtype=dtype,
-            random_state=random_state,
-            progress=progress,
-            checkpoint=checkpoint,
-            resume=resume,
-        )
+            hidden_size, num_layers, bidirectional=bidirectional, reset_after=reset_after, pool=pool,
+            dropout=dropout, activation=activation, gate_activation=gate_activation, update_bias=update_bias,
+            init=init, optimiser=optimiser, learning_rate=learning_rate, epochs=epochs, batch_size=batch_size,
+            clip_norm=clip_norm, standardise=standardise, early_stopping=early_stopping,
+            validation_fraction=validation_fraction, patience=patience, group_by_length=group_by_length,
+            dtype=dtype, random_state=random_state, progress=progress, checkpoint=checkpoint, resume=resume,
+        )  # fmt: skip
         self.class_weight = class_weight
 
     # ---------------------------------------------------------------------------------------------- predicting
 
-    def predict_proba(self, X: Any) -> Array:
-        """The probability of each class, (N, classes)."""
-        p = self._outputs(X)
-        return np.asarray(p / p.sum(axis=1, keepdims=True))  # float32 rows sum to 1 only within 1e-7
-
-    def predict_log_proba(self, X: Any) -> Array:
-        """Its logarithm."""
-        with np.errstate(divide="ignore"):
-            return np.log(self.predict_proba(X))
-
     def predict(self, X: Any) -> Array:
-        """The likeliest class."""
+        """The likeliest class of each sequence.
+
+        Parameters
+        ----------
+        X : list of arrays (T_i, I), array (N, T, I), or array or data frame (N, T)
+            As in :meth:`fit`; of other lengths, if need be, but for the last form.
+
+        Returns
+        -------
+        ndarray, shape (N,), dtype of ``classes_``
+
+        Raises
+        ------
+        ValueError, TypeError
+            X is not such sequences, or has other features than those of :meth:`fit`.
+        sklearn.exceptions.NotFittedError
+            :meth:`fit` was not called.
+        """
         p = self.predict_proba(X)
         return np.asarray(self.classes_[p.argmax(axis=1)])
 
-    # ----------------------------------------------------------------------------------------------- targets
+    def predict_proba(self, X: Any) -> Array:
+        """The probability of each class, shape (N, K), float64; X as in :meth:`predict`."""
+        p = self._outputs(X)
+        return np.asarray(p / p.sum(axis=1, keepdims=True))  # the sums of float32 are off by some 1e-7
+
+    def predict_log_proba(self, X: Any) -> Array:
+        """The logarithm of :meth:`predict_proba`."""
+        with np.errstate(divide="ignore"):  # a probability of 0 has the logarithm -inf
+            return np.asarray(np.log(self.predict_proba(X)))
+
+    # ------------------------------------------------------------------------------------------------- targets
 
     def _checked_target(self, y: Any) -> Array:
-        y = column_or_1d(y, warn=True)
-        check_classification_targets(y)
-        return np.asarray(y)
+        target: Array = column_or_1d(y, warn=True)
+        if target.dtype.kind == "f":
+            _check.finite("y", target, "Leave out sequences without a class.")
+        check_classification_targets(target)
+        return target
 
-    def _encoded(self, target: Array) -> Array:
+    def _encoded(self, target: Array, weight: Array) -> Array:
         self.classes_, codes = np.unique(target, return_inverse=True)
         if len(self.classes_) < 2:
             raise ValueError(f"y must hold at least 2 classes; got 1 class, {self.classes_[0]!r}.")
+        self.class_weight_ = parts.class_weights(self.class_weight, self.classes_, codes, weight)
         return codes
 
-    def _strata(self, rows: Dataset) -> Array | None:
+    def _strata(self, rows: Dataset) -> Array:
         return np.asarray(rows.y)
+
+    def _loss_weight(self, rows: Dataset) -> Array:
+        return np.asarray(super()._loss_weight(rows) * self.class_weight_[rows.y])
 
     def _model_target(self, rows: Dataset) -> Array:
         return np.asarray(rows.y)
 
     def _head(self) -> nn.Dense:
         return nn.Dense(len(self.classes_), "softmax")
+
+    # -------------------------------------------------------------------------------------------------- saving
+
+    def _save_parts(self) -> tuple[dict[str, Array], dict[str, Any]]:
+        arrays, config = super()._save_parts()
+        return arrays, config | {"classes": parts.encode_classes(self.classes_)}
+
+    @classmethod
+    def _from_parts(cls, arrays: Mapping[str, Array], config: Mapping[str, Any]) -> Any:
+        estimator = super()._from_parts(arrays, config)
+        estimator.classes_ = parts.decode_classes(config["classes"])
+        return estimator
+
+
+class GRURegressor(RegressorMixin, GRUEstimator):
+    """A GRU that tells a number, or several, of a sequence.
+
+    GRU, dropout, a dense layer; trained on the mean squared error. A scikit-learn regressor: it goes into
+    pipelines, cross-validation and grid searches, with ragged lists of sequences too.
+
+    The targets are always standardised for training, and predictions mapped back; ``history_`` is in
+    standardised units.
+
+    Parameters
+    ----------
+    hidden_size, num_layers, bidirectional, reset_after, pool, dropout
+        Of the model, as in :class:`GRUClassifier`.
+    activation, gate_activation, update_bias, init
+        Of the GRU, as in :class:`GRUClassifier`.
+    optimiser, learning_rate, epochs, batch_size, clip_norm, standardise, group_by_length, dtype, random_state
+        Of training, as in :class:`GRUClassifier`.
+    early_stopping, validation_fraction, patience
+        As in :class:`GRUClassifier`, but the part set aside is drawn from all sequences alike.
+    progress, checkpoint, resume
+        As in :class:`GRUClassifier`.
+
+    Attributes
+    ----------
+    target_mean_, target_scale_ : ndarray, shape (K,)
+        What was subtracted from each target, and what it was divided by then.
+    n_features_in_, feature_names_in_, mean_, scale_, model_, history_, n_iter_
+        As in :class:`GRUClassifier`.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import grus
+    >>> rng = np.random.default_rng(0)
+    >>> X = [rng.standard_normal((t, 2)) for t in rng.integers(3, 9, 60)]       # 60 sequences of 3 to 8 steps
+    >>> y = np.array([100 + x[:, 0].sum() for x in X])
+    >>> regressor = grus.GRURegressor(hidden_size=8, epochs=30, random_state=0).fit(X, y)
+    >>> regressor.score(X, y) > 0.9
+    True
+    >>> regressor.predict(X).shape
+    (60,)
+    """
+
+    _loss = "mse"
+
+    def __sklearn_tags__(self) -> Any:
+        tags = super().__sklearn_tags__()
+        tags.target_tags.multi_output = True
+        return tags
+
+    def predict(self, X: Any) -> Array:
+        """The number, or the numbers, of each sequence.
+
+        Parameters
+        ----------
+        X : list of arrays (T_i, I), array (N, T, I), or array or data frame (N, T)
+            As in :meth:`fit`; of other lengths, if need be, but for the last form.
+
+        Returns
+        -------
+        ndarray, shape (N,) or (N, K) as the y of :meth:`fit`, float64
+
+        Raises
+        ------
+        ValueError, TypeError
+            X is not such sequences, or has other features than those of :meth:`fit`.
+        sklearn.exceptions.NotFittedError
+            :meth:`fit` was not called.
+        """
+        y = self._outputs(X) * self.target_scale_ + self.target_mean_
+        return np.asarray(y[:, 0] if self._one_number else y)
+
+    # ------------------------------------------------------------------------------------------------- targets
+
+    def _checked_target(self, y: Any) -> Array:
+        y = check_array(y, ensure_2d=False, ensure_all_finite=False, input_name="y")
+        if y.dtype.kind not in "biuf":
+            raise TypeError(f"y must hold numbers; got dtype {y.dtype}.")
+        return _check.finite("y", y.astype(np.float64), "Leave out sequences without a target.")
+
+    def _encoded(self, target: Array, weight: Array) -> Array:
+        self._one_number = target.ndim == 1
+        return target.reshape(len(target), -1)
+
+    def _learn_scaling(self, train: Dataset) -> None:
+        super()._learn_scaling(train)
+        self.target_mean_, self.target_scale_ = parts.weighted_scaling(
+            np.asarray(train.y), np.asarray(train.weight)
+        )
+
+    def _model_target(self, rows: Dataset) -> Array:
+        return np.asarray((rows.y - self.target_mean_) / self.target_scale_)
+
+    def _head(self) -> nn.Dense:
+        return nn.Dense(len(self.target_mean_))
+
+    # -------------------------------------------------------------------------------------------------- saving
+
+    def _save_parts(self) -> tuple[dict[str, Array], dict[str, Any]]:
+        arrays, config = super()._save_parts()
+        arrays |= {"target_mean": self.target_mean_, "target_scale": self.target_scale_}
+        return arrays, config | {"one_number": self._one_number}
+
+    @classmethod
+    def _from_parts(cls, arrays: Mapping[str, Array], config: Mapping[str, Any]) -> Any:
+        estimator = super()._from_parts(arrays, config)
+        estimator.target_mean_, estimator.target_scale_ = arrays["target_mean"], arrays["target_scale"]
+        estimator._one_number = config["one_number"]
+        return estimator

@@ -101,14 +101,15 @@ def gradcheck(
         raise ValueError(f"gradcheck needs dropout=0, because dropout draws anew each time; got {gru.dropout:g}.")
     rng = _check.generator("rng", rng)
     real, step = _as_dtype(gru, "float64"), _as_dtype(gru, "complex128")
-    shape = real(np.asarray(x, float)).h_n.shape
+    x = _check.real("x", x)
+    shape = real(x).h_n.shape
 
-    def values(given: Array | None) -> Array:
-        return np.asarray(rng.standard_normal(shape) if given is None else given, float)
+    def values(name: str, given: Array | None) -> Array:
+        return _check.real(name, rng.standard_normal(shape) if given is None else given)
 
-    arrays = {"x": np.asarray(x, float), "h0": values(h0)}
+    arrays = {"x": x, "h0": values("h0", h0)}
     if options.get("reset") is not None:
-        arrays["reset_state"] = values(options.pop("reset_state", None))
+        arrays["reset_state"] = values("reset_state", options.pop("reset_state", None))
     inputs: dict[str, Any] = arrays | options
     output, h_n, tape = real.forward(**inputs)
     weights = [np.asarray(rng.standard_normal(a.shape)) for a in (output, h_n)]

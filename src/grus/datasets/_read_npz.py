@@ -73,7 +73,9 @@ def read_npz(path: str | os.PathLike[str], *, missing: str = "error") -> Sequenc
     names = _feature_names(file, arrays.get("feature_names"), x[0].shape[1])
     for key in ("ids", "y"):
         if key in arrays and arrays[key].shape != (len(x),):
-            raise file_error(file, f"{key} must have shape ({len(x)},) one per sequence; got {arrays[key].shape}.")
+            raise file_error(
+                file, f"{key} must have shape ({len(x)},), one per sequence; got {arrays[key].shape}."
+            )
     x = fill_missing(x, missing, path=file, ids=ids, feature_names=names)
     return Sequences(x, arrays.get("y"), ids, names, file.stem)
 
@@ -169,5 +171,5 @@ def _feature_names(file: Path, names: AnyArray | None, size: int) -> tuple[str, 
     if names is None:
         return tuple(f"x{k}" for k in range(size))
     if names.shape != (size,):
-        raise file_error(file, f"feature_names must have shape ({size},) one per feature; got {names.shape}.")
+        raise file_error(file, f"feature_names must have shape ({size},), one per feature; got {names.shape}.")
     return tuple(str(name) for name in names)

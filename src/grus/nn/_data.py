@@ -34,28 +34,44 @@ def pad(sequences: Sequence[Array]) -> tuple[Array, Array]:
     return padded, lengths
 
 
+def without_padding(x: Array, lengths: Array) -> Array:
+    """x (B, T, ...) with zeros past each length: what stands there must not matter, NaN included."""
+    inside = np.arange(x.shape[1]) < lengths[:, None]
+    return np.where(inside.reshape(inside.shape + (1,) * (x.ndim - 2)), x, np.zeros((), x.dtype))
+
+
 def as_inputs(x: Inputs, dtype: np.dtype[Any], symbols: bool) -> Array | list[Array]:
     """x as one array, or as a list of arrays of one rank and width; numbers in the model's dtype.
 
-    ``symbols``: the first layer reads whole numbers or characters, which stay as they are.
+    ``symbols``: the first layer reads whole numbers or characters, which stay as they are; a text is a sequence of
+    characters.
     """
-    if isinstance(x, np.ndarray) and x.dtype != object:
-        return _as_input("x", x, dtype, symbols)
-    sequences = [_as_input(f"x[{i}]", each, dtype, symbols) for i, each in enumerate(x)]
-    if not sequences:
+    if isinstance(x, str) or not hasattr(x, "__len__"):
+        raise TypeError(f"x must be an array, or a list with an array for each sequence; got {type(x).__name__}.")
+    listed = not isinstance(x, np.ndarray) or (x.ndim == 1 and x.dtype.kind in "OU")
+    inputs = _as_list(x, dtype, symbols) if listed else _as_input("x", x, dtype, symbols)
+    if isinstance(inputs, np.ndarray) and inputs.ndim < 2:
+        raise ValueError(f"x must have shape (N, T, ...), one row for each sequence; got {inputs.shape}.")
+    if len(inputs) == 0:
         raise ValueError("x must hold at least one sequence; got none.")
-    shape = sequences[0].shape
+    return inputs
+
+
+def _as_list(x: Inputs, dtype: np.dtype[Any], symbols: bool) -> list[Array]:
+    sequences = [_as_input(f"x[{i}]", each, dtype, symbols) for i, each in enumerate(x)]
+    width = sequences[0].shape[1:] if sequences else ()
     for i, sequence in enumerate(sequences):
-        if sequence.ndim == 0 or sequence.shape[1:] != shape[1:]:
+        if sequence.ndim == 0:
+            raise ValueError(f"x[{i}] must be a sequence, of shape (T, ...); got a single value.")
+        if sequence.shape[1:] != width:
             raise ValueError(
-                f"x[{i}] must have shape {_check.show(('T', *shape[1:]))} because x[0] has that; "
-                f"got {sequence.shape}."
+                f"x[{i}] must have shape {_check.show(('T', *width))} because x[0] has that; got {sequence.shape}."
             )
     return sequences
 
 
 def _as_input(name: str, x: Any, dtype: np.dtype[Any], symbols: bool) -> Array:
-    array = np.asarray(x)
+    array = np.array(list(x), "U1") if symbols and isinstance(x, str) else _check.array(name, x)
     wanted = "iuU" if symbols else "fiu"
     if array.dtype.kind not in wanted or array.dtype == np.float16:
         expected = "whole numbers or characters" if symbols else "float32, float64 or whole numbers"
@@ -64,19 +80,14 @@ def _as_input(name: str, x: Any, dtype: np.dtype[Any], symbols: bool) -> Array:
 
 
 class Dataset:
-    """x, y and weights that agree in number, and their batches."""
+    """x, y and weights, one of each for every row, and their batches."""
 
     def __init__(
         self, x: Array | list[Array], y: Array | list[Array] | None = None, weight: Array | None = None
     ) -> None:
         self.x, self.y, self.weight = x, y, weight
-        for name, values in (("y", y), ("sample_weight", weight)):
-            if values is not None and len(values) != len(x):
-                raise ValueError(
-                    f"{name} must hold one entry for each of the {len(x)} rows of x; got {len(values)}."
-                )
-        if len(x) == 0:
-            raise ValueError("x must hold at least one sequence; got none.")
+        if y is not None and len(y) != len(x):
+            raise ValueError(f"y must hold one entry for each of the {len(x)} rows of x; got {len(y)}.")
 
     def __len__(self) -> int:
         return len(self.x)

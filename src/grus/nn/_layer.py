@@ -48,6 +48,7 @@ class Layer(ABC):
         self.clip_norm = None if clip_norm is None else _check.positive("clip_norm", clip_norm)
         self.sizes: dict[str, Any] | None = None
         self.parameters = Parameters({}, "float32")
+        self.joined = False  # True once the parameters lie on a model's buffer
 
     @property
     def kind(self) -> str:

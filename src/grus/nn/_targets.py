@@ -19,12 +19,12 @@ def as_targets(y: Any, output: tuple[int, ...], dtype: np.dtype[Any]) -> Array |
     """
     if len(output) == 2 and (isinstance(y, list) or (isinstance(y, np.ndarray) and y.dtype.hasobject)):
         return [_as_target(f"y[{i}]", np.asarray(each), output, dtype, skip=1)[0] for i, each in enumerate(y)]
-    return _as_target("y", np.asarray(y), output, dtype)
+    return _as_target("y", _check.array("y", y), output, dtype)
 
 
 def _as_target(name: str, y: Array, output: tuple[int, ...], dtype: np.dtype[Any], skip: int = 0) -> Array:
     """``skip`` axes of the batch are missing in y, because it is one entry of a list."""
-    y = y[(None,) * skip]
+    y = np.asarray(y[(None,) * skip])
     if y.dtype.kind not in "biuf":
         raise TypeError(f"{name} must hold numbers; got dtype {y.dtype}. Classes go in as 0 ... K-1.")
     classes = output[-1]

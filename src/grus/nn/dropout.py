@@ -39,7 +39,10 @@ class Dropout(Layer):
     def __init__(self, rate: float, axis: int | Sequence[int] = (), **common: Any) -> None:
         super().__init__(**common)
         self.rate = _check.probability("rate", rate)
-        self.axis = tuple(int(a) for a in np.atleast_1d(np.asarray(axis, int)))
+        axes = np.atleast_1d(_check.array("axis", axis))
+        if axes.size and axes.dtype.kind not in "iu":
+            raise TypeError(f"axis must be a whole number, or several; got {axis!r}.")
+        self.axis = tuple(int(a) for a in axes)
 
     def forward(self, x: Array, context: Context) -> tuple[Array, Any]:
         if not context.training or self.rate == 0:

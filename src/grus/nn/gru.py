@@ -12,6 +12,14 @@ from grus.nn._layer import Array, Context, Layer, sequence_axes
 from grus.parameters import Parameters
 
 
+_OF_THE_MODEL = {
+    "input_size": "it is inferred from the data",
+    "batch_first": "a model's arrays are (B, T, features)",
+    "dtype": "pass it to Sequential",
+    "seed": "pass it to Sequential",
+}
+
+
 class GRU(Layer):
     """A :class:`grus.GRU` whose input size is inferred.
 
@@ -39,6 +47,9 @@ class GRU(Layer):
     def __init__(self, units: int, sequences: bool = False, **options: Any) -> None:
         common = {key: options.pop(key) for key in ("name", "learning_rate", "clip_norm") if key in options}
         super().__init__(**common)
+        for name, why in _OF_THE_MODEL.items():
+            if name in options:
+                raise TypeError(f"GRU in a model takes no {name}: {why}.")
         self.core = layers.GRU(1, units, **options)  # checks the options; the real one follows when I is known
         self.sequences = bool(sequences)
 
@@ -71,7 +82,7 @@ class GRU(Layer):
         return self.core.backward(tape, d_h_n=d_h_n, out=gradients.flat).x
 
     def options(self) -> dict[str, Any]:
-        given = {k: v for k, v in self.core.config().items() if k not in ("input_size", "hidden_size", "dtype")}
+        given = {k: v for k, v in self.core.config().items() if k not in {*_OF_THE_MODEL, "hidden_size"}}
         gates = tuple(given["gate_activation"])
         return {"units": self.core.hidden_size, "sequences": self.sequences, **given, "gate_activation": gates}
 

@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from grus import _check
-from grus.nn._data import Array, Dataset, Inputs, as_inputs, pad
+from grus.nn._data import Array, Dataset, Inputs, as_inputs, pad, without_padding
 from grus.nn._layer import Context, Layer
 from grus.nn._registry import layer_from_config
 from grus.nn._summary import summary
@@ -86,7 +86,7 @@ class Sequential:
         self.parameters = Parameters({}, self.dtype)
         self.history = History()
         self.input_shape: tuple[int, ...] | None = None
-        self._rng = np.random.default_rng(seed)
+        self._rng = _check.generator("seed", seed)
         if not self.layers:
             raise ValueError("layers must hold at least one layer; got none.")
         self._name_layers()
@@ -118,6 +118,8 @@ class Sequential:
         current = np.concatenate([np.ravel(a) for a in inputs]) if self.reads_symbols else inputs[0][None]
         sample = inputs[0][None]
         for layer in self.layers:
+            if layer.joined:
+                raise ValueError(f"the layer {layer.name!r} belongs to another model; make a new one for this model.")
             with self.naming(layer):
                 layer.allocate(layer.infer(current), self.dtype, self._rng)
                 sample, _ = layer.forward(sample, Context())
@@ -136,7 +138,15 @@ class Sequential:
         self.parameters = Parameters(shapes, self.dtype)
         for layer, part in zip(self.layers, self.slices(), strict=True):
             layer.parameters.place_on(self.flat[part])
+            layer.joined = True
         self.input_shape = input_shape
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        """A copy, or what comes out of a pickle, has views of its own buffer again."""
+        self.__dict__.update(state)
+        self.parameters.place_on(self.flat)
+        for layer, part in zip(self.layers, self.slices(), strict=True):
+            layer.parameters.place_on(self.flat[part])
 
     def slices(self) -> list[slice]:
         """Where each layer's parameters lie in the flat buffer."""
@@ -164,6 +174,7 @@ class Sequential:
         padded, own = pad(inputs) if isinstance(inputs, list) else (inputs, None)
         if lengths is not None:
             own = _check.lengths(lengths, len(padded), padded.shape[1])
+            padded = without_padding(padded, own)
         return self.run(padded, Context(lengths=own)).output
 
     def forward(
@@ -187,7 +198,12 @@ class Sequential:
         logits : bool, default False
             Give the last layer's pre-activations (it must be Dense), for a loss fused with its activation.
         """
-        context = Context(True, None if rng is None else np.random.default_rng(rng), lengths)
+        if logits and not isinstance(self.layers[-1], Dense):
+            raise ValueError(f"logits needs a Dense layer at the end; got {self.layers[-1].kind}.")
+        if lengths is not None:
+            lengths = _check.lengths(lengths, *x.shape[:2])
+            x = without_padding(x, lengths)
+        context = Context(True, None if rng is None else _check.generator("rng", rng), lengths)
         output, tapes = self.build(x).run(x, context, logits)
         return output, Tape(tapes, logits)
 
@@ -322,5 +338,6 @@ class Sequential:
         try:
             yield
         except (ValueError, TypeError) as error:
+            kind = ValueError if isinstance(error, ValueError) else TypeError  # a subclass may not take a text
             position = self.layers.index(layer) + 1
-            raise type(error)(f"layer {position} ({layer.name}): {error}") from error
+            raise kind(f"layer {position} ({layer.name}): {error}") from error

@@ -60,7 +60,7 @@ class Pool(Layer):
     def forward(self, x: Array, context: Context) -> tuple[Array, Any]:
         sequence_axes("Pool", x)
         weights = self._weights(x, valid_steps(x, context.lengths))
-        return (x * weights).sum(axis=1, where=weights != 0), weights
+        return (np.where(weights != 0, x, 0) * weights).sum(axis=1), weights
 
     def _weights(self, x: Array, valid: Array) -> Array:
         """(B, T, F or 1): how much each step counts. All three ways are weighted sums."""
@@ -69,6 +69,8 @@ class Pool(Layer):
             return np.asarray((valid / np.maximum(count, 1)[:, None])[..., None], x.dtype)
         if self.how == "last":
             return np.asarray((np.arange(x.shape[1]) == count[:, None] - 1)[..., None], x.dtype)
+        if x.shape[1] == 0:
+            return np.zeros_like(x)
         largest = np.where(valid[..., None], x, -np.inf).argmax(axis=1)[:, None]
         at = np.arange(x.shape[1])[:, None] == largest
         return np.asarray(at & valid[..., None], x.dtype)

@@ -1,0 +1,31 @@
+"""Every public name has its place in the reference page."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+import grus
+
+API = Path(__file__).parents[1] / "docs" / "api.md"
+
+
+def listed_names():
+    """The names that the page's autosummary directives list, one a line."""
+    return set(re.findall(r"^   ([\w.]+)$", API.read_text(encoding="utf-8"), flags=re.MULTILINE))
+
+
+def public_names():
+    """Those of grus, and of its modules that are lists of names themselves."""
+    modules = ("datasets", "nn", "report")
+    names = {name for name in grus.__all__ if name not in modules}
+    return names | {f"{module}.{name}" for module in modules for name in getattr(grus, module).__all__}
+
+
+@pytest.mark.parametrize("name", sorted(public_names()))
+def test_a_public_name_is_in_the_reference(name):
+    assert name in listed_names(), f"add {name} to docs/api.md"
+
+
+def test_the_reference_lists_nothing_else():
+    assert listed_names() - public_names() == {"io.inspect"}
