@@ -26,7 +26,7 @@ def a_gru() -> grus.GRU:
 
 def a_sequential() -> nn.Sequential:
     layers = [
-        nn.Embedding(5, learning_rate=nn.Cosine(0.1, warmup=2)),
+        nn.Embedding(5, learning_rate=nn.Cosine(0.1, warmup=1)),
         nn.GRU(4, sequences=True, bidirectional=True, clip_norm=0.25),
         nn.Dropout(0.5, axis=1),
         nn.Pool("max"),
