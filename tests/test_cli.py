@@ -171,10 +171,15 @@ def test_errors_are_one_clear_line(arguments: tuple[str, ...], message: str, tab
 
 
 def start(folder: Path, *arguments: str) -> subprocess.Popen[str]:
+    """A training run in the background; Ctrl-C reaches it even if this process was started to ignore it."""
     return subprocess.Popen(
-        [*COMMAND, "train", "japanese-vowels", "--hidden", "8", *arguments], cwd=folder, text=True,
-        stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
-    )  # fmt: skip
+        [*COMMAND, "train", "japanese-vowels", "--hidden", "8", *arguments],
+        cwd=folder,
+        text=True,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+    )
 
 
 def finished(process: subprocess.Popen[str]) -> int:

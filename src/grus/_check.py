@@ -196,6 +196,12 @@ def flags(name: str, value: Any, expected: Shape, why: str) -> Array:
     return result
 
 
+def reset_state_with_reset(reset_state: Any, reset: Any) -> None:
+    """A state to start from has a use only where something starts."""
+    if reset_state is not None and reset is None:
+        raise ValueError("reset_state needs reset, which says where sequences begin; got reset_state alone.")
+
+
 def lengths(value: Any, batch: int, steps: int) -> Array:
     """(B,) whole numbers in 0 ... T."""
     result = array("lengths", value)

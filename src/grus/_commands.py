@@ -54,7 +54,7 @@ Metrics = Annotated[Path | None, typer.Option(help="Write the numbers to this fi
         "ends with the same numbers as if it had never stopped.\n\n"
         "What is not given is as in GRUClassifier or GRURegressor."
     ),
-    epilog="Example: grus train runs.csv --id run --time t --target fault --test later.csv --out fault.safetensors",
+    epilog="Example: grus train runs.csv --id run --time t --target fault --test later.csv --out fault.model",
 )
 def train(
     data: Data,

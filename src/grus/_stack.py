@@ -37,6 +37,7 @@ class Tape:
     """What a forward pass keeps for one backward pass."""
 
     layout: Layout
+    parameters: Parameters  # those of the GRU that it belongs to
     runs: list[functional.Tape] = field(default_factory=list)  # layer by layer, direction by direction
     masks: list[Array | None] = field(default_factory=list)  # dropout on each layer's input
 
@@ -76,7 +77,8 @@ def stack_forward(
         outputs = []
         for direction in range(stack.directions):
             i = layer * stack.directions + direction
-            states = {"h0": h0[i], "reset_state": reset_state[i], "reverse": direction == 1}
+            begin = None if steps["reset"] is None else reset_state[i]
+            states = {"h0": h0[i], "reset_state": begin, "reverse": direction == 1}
             params = stack.params(layer, direction)
             states_out, h_n[i], run = functional.gru_forward(
                 layer_input, params=params, **states, **options, **steps

@@ -168,6 +168,7 @@ def gru_forward(
     form = formulation(reset_after, activation, gate_activation)
     why = f"x holds {B} sequences and weight_hh has hidden_size {H}"
     h0 = _check.matching("h0", h0, (B, H), x.dtype, why)
+    _check.reset_state_with_reset(reset_state, reset)
     reset_state = _check.matching("reset_state", reset_state, (B, H), x.dtype, why)
     checked_lengths, steps = _checked_steps((T, B), lengths, mask, reset, reset_state, reverse)
     states = np.empty((T, B, H), x.dtype)

@@ -277,6 +277,8 @@ class GRU:
         """
         if not isinstance(tape, Tape):
             raise TypeError(f"tape must be what forward returned; got {type(tape).__name__}.")
+        if tape.parameters is not self.parameters:
+            raise ValueError("tape must be what this GRU's forward returned; got that of another GRU.")
         out = out if out is None else _check.buffer("out", out, self.flat.size, self.dtype)
         D, H, layout = self.directions, self.hidden_size, tape.layout
         d_output = layout.output("d_output", d_output, D * H, self.dtype)
@@ -338,6 +340,7 @@ class GRU:
     ) -> tuple[Array, Array, Tape]:
         x = _check.floating("x", x, self.dtype, "that is this GRU's dtype")
         layout = Layout.of(x, self.input_size, self.batch_first)
+        _check.reset_state_with_reset(reset_state, reset)
         sizes = (self.num_layers * self.directions, self.hidden_size, self.dtype)
         h0, reset_state = layout.states("h0", h0, *sizes), layout.states("reset_state", reset_state, *sizes)
         mask, reset, lengths = (
@@ -345,7 +348,7 @@ class GRU:
             layout.flags("reset", reset),
             layout.lengths(lengths),
         )
-        tape = Tape(layout)
+        tape = Tape(layout, self.parameters)
         steps = {"lengths": lengths, "mask": mask, "reset": reset, "training": training}
         output, h_n = stack_forward(self._stack(), tape, layout.enter(x), h0, reset_state, rng, **steps)
         return layout.leave(output), layout.leave_states(h_n), tape
