@@ -120,7 +120,8 @@ class GRUEstimator(BaseEstimator, ABC):  # type: ignore[misc]  # scikit-learn ha
         target = self._checked_target(y)
         if len(target) != len(x):
             raise ValueError(f"y must hold one target for each of the {len(x)} sequences of X; got {len(target)}.")
-        rows = Dataset(x, target, weight).subset(np.flatnonzero(weight))
+        rows = Dataset(x, target, weight)
+        rows = rows if weight.all() else rows.subset(np.flatnonzero(weight))
         rows.y = self._encoded(np.asarray(rows.y), np.asarray(rows.weight))
         split = self._split(rows, seed)
         self._learn_scaling(split.train)
@@ -269,7 +270,11 @@ class GRUEstimator(BaseEstimator, ABC):  # type: ignore[misc]  # scikit-learn ha
         estimator._table, estimator.n_features_in_ = config["table"], config["n_features_in"]
         if config["feature_names_in"] is not None:
             estimator.feature_names_in_ = np.array(config["feature_names_in"], dtype=object)
-        estimator.mean_, estimator.scale_ = arrays["mean"], arrays["scale"]
+        features = 1 if estimator._table else estimator.n_features_in_
+        estimator.mean_, estimator.scale_ = (
+            _check.shaped(name, arrays[name], (features,), "that is how many features X has")
+            for name in ("mean", "scale")
+        )
         estimator.model_ = nn.Sequential.from_config(config["model"])
         prefix = "model."
         state = {name.removeprefix(prefix): a for name, a in arrays.items() if name.startswith(prefix)}

@@ -37,12 +37,13 @@ def as_seed(random_state: Any) -> int:
 
 def weighted_scaling(rows: Array, weight: Array) -> tuple[Array, Array]:
     """Mean and standard deviation (1 for a constant) of each column of rows (M, K), float64; weight is (M,)."""
-    with np.errstate(over="ignore", invalid="ignore"):  # what overflows is found where the scaling is used
-        rows = rows.astype(np.float64, copy=False)
-        mean = weight @ rows / weight.sum()
-        spread = np.sqrt(weight @ (rows - mean) ** 2 / weight.sum())
+    rows = rows.astype(np.float64, copy=False)
+    exponent = np.frexp(np.abs(rows).max(axis=0))[1]
+    unit = np.ldexp(rows, -exponent)  # exact, and within -1 ... 1: no square can overflow
+    mean = weight @ unit / weight.sum()
+    spread = np.ldexp(np.sqrt(weight @ (unit - mean) ** 2 / weight.sum()), exponent)
     constant = (rows == rows[0]).all(axis=0) | (spread == 0)
-    return np.where(constant, rows[0], mean), np.where(constant, 1.0, spread)
+    return np.where(constant, rows[0], np.ldexp(mean, exponent)), np.where(constant, 1.0, spread)
 
 
 def scaled(x: Rows, mean: Array, scale: Array, dtype: str) -> Rows:
@@ -100,7 +101,7 @@ def build_model(settings: Mapping[str, Any], head: nn.Dense, seed: int) -> nn.Se
     dtype = _check.dtype(settings["dtype"]).name
     named = ("num_layers", "bidirectional", "reset_after", "activation", "gate_activation", "dropout", "init")
     options = {name: settings[name] for name in (*named, "update_bias")}
-    gru = nn.GRU(settings["hidden_size"], sequences=pool != "last", **options)
+    gru = nn.GRU(_check.size("hidden_size", settings["hidden_size"]), sequences=pool != "last", **options)
     layers: list[nn.Layer] = [gru] if pool == "last" else [gru, nn.Pool(pool)]
     layers += [nn.Dropout(settings["dropout"])] if settings["dropout"] else []
     return nn.Sequential([*layers, head], dtype=_check.choice("dtype", dtype, DTYPES), seed=seed)

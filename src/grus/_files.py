@@ -18,9 +18,7 @@ PathLike = str | os.PathLike[str]
 
 def write_atomically(path: PathLike, content: bytes) -> None:
     """Write a file so that at every moment it is the old one or the new one, never a part of it."""
-    path = Path(path)
-    if not path.parent.is_dir():
-        raise FileNotFoundError(f"the folder {str(path.parent)!r} does not exist; make it, or name another path.")
+    path = check_folder(path)
     descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
     try:
         with os.fdopen(descriptor, "wb") as file:
@@ -32,6 +30,14 @@ def write_atomically(path: PathLike, content: bytes) -> None:
     except BaseException:
         Path(temporary).unlink(missing_ok=True)
         raise
+
+
+def check_folder(path: PathLike) -> Path:
+    """The path of a file to be written, whose folder must exist."""
+    path = Path(path)
+    if not path.parent.is_dir():
+        raise FileNotFoundError(f"the folder {str(path.parent)!r} does not exist; make it, or name another path.")
+    return path
 
 
 def _umask() -> int:

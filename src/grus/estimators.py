@@ -37,13 +37,13 @@ class GRUClassifier(ClassifierMixin, GRUEstimator):
         The GRU's units (of each direction).
     num_layers : int, default 1
         Each further layer reads the one below it.
-    bidirectional : bool, default False
+    bidirectional : bool, default True
         A second direction reads each sequence from its end.
     reset_after : bool, default True
         Which of the two formulations; see :class:`grus.GRU`.
-    pool : {"last", "mean", "max"}, default "last"
-        What of the states goes into the dense layer: the last, or the mean or the largest over all steps.
-    dropout : float, default 0
+    pool : {"max", "mean", "last"}, default "max"
+        What of the states goes into the dense layer: the largest or the mean over all steps, or the last.
+    dropout : float, default 0.3
         In training, the rate of dropout on the pooled states and between the layers.
     activation, gate_activation : default "tanh" and "sigmoid"
         Of the new gate, and of the reset and the update gate (a pair gives each its own); see :class:`grus.GRU`.
@@ -112,6 +112,11 @@ class GRUClassifier(ClassifierMixin, GRUEstimator):
     GRURegressor : The same for numbers.
     grus.nn.Sequential : Models of other layers.
 
+    Notes
+    -----
+    The defaults of ``hidden_size``, ``bidirectional``, ``pool``, ``dropout``, ``learning_rate`` and ``epochs`` are
+    those that ``examples/choose_japanese_vowels.py`` chose by cross-validation on training data alone.
+
     Examples
     --------
     >>> import numpy as np
@@ -134,10 +139,10 @@ class GRUClassifier(ClassifierMixin, GRUEstimator):
         hidden_size: int = 64,
         num_layers: int = 1,
         *,
-        bidirectional: bool = False,
+        bidirectional: bool = True,
         reset_after: bool = True,
-        pool: str = "last",
-        dropout: float = 0.0,
+        pool: str = "max",
+        dropout: float = 0.3,
         activation: Any = "tanh",
         gate_activation: Any = "sigmoid",
         update_bias: float = 0.0,
@@ -194,12 +199,23 @@ class GRUClassifier(ClassifierMixin, GRUEstimator):
         return np.asarray(self.classes_[p.argmax(axis=1)])
 
     def predict_proba(self, X: Any) -> Array:
-        """The probability of each class, shape (N, K), float64; X as in :meth:`predict`."""
+        """The probability of each class for each sequence.
+
+        Parameters
+        ----------
+        X : list of arrays (T_i, I), array (N, T, I), or array or data frame (N, T)
+            As in :meth:`predict`, whose errors are those of this method.
+
+        Returns
+        -------
+        ndarray, shape (N, K), float64
+            Columns in the order of ``classes_``.
+        """
         p = self._outputs(X)
-        return np.asarray(p / p.sum(axis=1, keepdims=True))  # the sums of float32 are off by some 1e-7
+        return np.asarray(p / p.sum(axis=1, keepdims=True))  # float32 sums to 1 only within its precision
 
     def predict_log_proba(self, X: Any) -> Array:
-        """The logarithm of :meth:`predict_proba`."""
+        """The logarithm of :meth:`predict_proba`, of the same X and shape."""
         with np.errstate(divide="ignore"):  # a probability of 0 has the logarithm -inf
             return np.asarray(np.log(self.predict_proba(X)))
 
@@ -215,7 +231,7 @@ class GRUClassifier(ClassifierMixin, GRUEstimator):
     def _encoded(self, target: Array, weight: Array) -> Array:
         self.classes_, codes = np.unique(target, return_inverse=True)
         if len(self.classes_) < 2:
-            raise ValueError(f"y must hold at least 2 classes; got 1 class, {self.classes_[0]!r}.")
+            raise ValueError(f"y must hold at least 2 classes; got 1 class, {self.classes_.tolist()[0]!r}.")
         self.class_weight_ = parts.class_weights(self.class_weight, self.classes_, codes, weight)
         return codes
 
@@ -255,10 +271,14 @@ class GRURegressor(RegressorMixin, GRUEstimator):
 
     Parameters
     ----------
-    hidden_size, num_layers, bidirectional, reset_after, pool, dropout
-        Of the model, as in :class:`GRUClassifier`.
-    activation, gate_activation, update_bias, init
+    hidden_size, num_layers, reset_after, activation, gate_activation, update_bias, init
         Of the GRU, as in :class:`GRUClassifier`.
+    bidirectional : bool, default False
+        A second direction reads each sequence from its end.
+    pool : {"last", "mean", "max"}, default "last"
+        What of the states goes into the dense layer: the last, or the mean or the largest over all steps.
+    dropout : float, default 0
+        In training, the rate of dropout on the pooled states and between the layers.
     optimiser, learning_rate, epochs, batch_size, clip_norm, standardise, group_by_length, dtype, random_state
         Of training, as in :class:`GRUClassifier`.
     early_stopping, validation_fraction, patience

@@ -46,7 +46,8 @@ def save_state(path: PathLike, state: State, identity: str) -> None:
     text = {k: v for k, v in vars(state).items() if k not in ("flat", "best_flat", "optimiser")}
     arrays = {"flat": state.flat, "best_flat": state.best_flat}
     arrays |= {_OPTIMISER + name: array for name, array in state.optimiser.items()}
-    metadata = {"format": _FORMAT, "identity": identity, **text}
+    text = {"identity": identity, **text}
+    metadata = {"format": _FORMAT, "digest": _digest(text, arrays), **text}
     write_tensors(path, arrays, {_KEY: json.dumps(metadata)})
 
 
@@ -54,12 +55,7 @@ def load_state(path: PathLike, identity: str) -> State | None:
     """The state saved there, None where there is no file yet, an error where it belongs to another run."""
     if not Path(path).exists():
         return None
-    arrays, metadata = read_tensors(path, "checkpoint")
-    if _KEY not in metadata:
-        raise ValueError(f"{str(path)!r} is a safetensors file, but not a checkpoint of grus.")
-    text = json.loads(metadata[_KEY])
-    if text.pop("format") != _FORMAT:
-        raise ValueError(f"{str(path)!r} was written by a newer grus. Update grus, or start anew without resume.")
+    arrays, text = _read(path)
     if text.pop("identity") != identity:
         raise ValueError(
             f"the checkpoint {str(path)!r} belongs to a run with other data, another model or other settings. "
@@ -67,3 +63,31 @@ def load_state(path: PathLike, identity: str) -> State | None:
         )
     optimiser = {name[len(_OPTIMISER) :]: a for name, a in arrays.items() if name.startswith(_OPTIMISER)}
     return State(**text, flat=arrays["flat"], best_flat=arrays["best_flat"], optimiser=optimiser)
+
+
+def saved_seed(path: PathLike) -> int | None:
+    """The seed of the run saved there, None where there is no file yet."""
+    return int(_read(path)[1]["seed"]) if Path(path).exists() else None
+
+
+def _read(path: PathLike) -> tuple[dict[str, Array], dict[str, Any]]:
+    """The arrays and the rest, of this format and complete."""
+    arrays, metadata = read_tensors(path, "checkpoint")
+    if _KEY not in metadata:
+        raise ValueError(f"{str(path)!r} is a safetensors file, but not a checkpoint of grus.")
+    try:
+        text = dict(json.loads(metadata[_KEY]))
+        number, digest = text.pop("format"), text.pop("digest")
+    except (ValueError, TypeError, KeyError) as error:
+        raise ValueError(f"{str(path)!r} has a damaged header: {error!r}.") from None
+    if number != _FORMAT:
+        raise ValueError(f"{str(path)!r} was written by a newer grus. Update grus, or start anew without resume.")
+    if digest != _digest(text, arrays):
+        raise ValueError(f"{str(path)!r} is damaged: it does not hold what was written.")
+    return arrays, text
+
+
+def _digest(text: Mapping[str, Any], arrays: Mapping[str, Array]) -> str:
+    """Of all that a checkpoint holds: a single bit that changed on the disk must not go unnoticed."""
+    names = sorted(arrays)
+    return fingerprint({**text, "arrays": names}, (arrays[name] for name in names))

@@ -76,7 +76,8 @@ def _as_input(name: str, x: Any, dtype: np.dtype[Any], symbols: bool) -> Array:
     if array.dtype.kind not in wanted or array.dtype == np.float16:
         expected = "whole numbers or characters" if symbols else "float32, float64 or whole numbers"
         raise TypeError(f"{name} must hold {expected}; got dtype {array.dtype}.")
-    return array if symbols else array.astype(dtype, copy=False)
+    with np.errstate(over="ignore"):  # a number beyond the dtype is infinite
+        return array if symbols else array.astype(dtype, copy=False)
 
 
 class Dataset:
@@ -132,6 +133,33 @@ class Dataset:
             rng.shuffle(starts)
         for start in starts:
             yield order[start : start + batch_size]
+
+
+def check_finite(inputs: Array | list[Array]) -> None:
+    """No NaN and no infinity: one would make the loss, and with it every weight, NaN."""
+    advice = "Fill them in, or leave those sequences out."
+    named = {f"x[{i}]": each for i, each in enumerate(inputs)} if isinstance(inputs, list) else {"x": inputs}
+    for name, each in named.items():
+        _check.finite(name, each, advice)
+
+
+def as_weights(weight: npt.ArrayLike, rows: int) -> Array:
+    """sample_weight as (N,) float64."""
+    weights = _check.array("sample_weight", weight)
+    _check.shaped("sample_weight", weights, (rows,), f"x holds {rows} sequences")
+    if weights.dtype.kind not in "biuf":
+        raise TypeError(f"sample_weight must hold numbers; got dtype {weights.dtype}.")
+    if not (np.isfinite(weights).all() and (weights >= 0).all() and weights.any()):
+        raise ValueError("sample_weight must be finite and at least 0, and not all 0.")
+    return weights.astype(np.float64)
+
+
+def check_steps(data: Dataset) -> None:
+    """Targets at every step are as many as the steps of their sequence."""
+    if isinstance(data.y, list) or (data.y is not None and data.y.ndim == 3):
+        for i, (sequence, target) in enumerate(zip(data.x, data.y, strict=True)):
+            if len(sequence) != len(target):
+                raise ValueError(f"y[{i}] must hold {len(sequence)} steps because x[{i}] does; got {len(target)}.")
 
 
 def _take(values: Array | list[Array], index: npt.NDArray[np.intp]) -> Any:

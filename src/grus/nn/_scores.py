@@ -78,6 +78,7 @@ def decide(outputs: Array) -> Array:
     return outputs.argmax(axis=-1) if outputs.shape[-1] > 1 else (outputs[..., 0] > 0.5).astype(np.intp)
 
 
+@np.errstate(over="ignore", invalid="ignore")  # an infinite loss is a result, as in the losses themselves
 def score(model: Sequential, data: Dataset, loss: Loss, metrics: Sequence[Metric], batch_size: int) -> Scores:
     """Run the model outside training over data with targets."""
     scores = Scores(Head(model, loss), metrics)

@@ -67,9 +67,10 @@ def _sample(model: Sequential) -> Array:
 
 def _rows(layer: Any, shapes: dict[str, dict[str, Shape]], steps: int | None) -> list[tuple[str, ...]]:
     """A row for the layer, and one for each of its parameters."""
+    symbols = "vocabulary" in (layer.sizes or {})
 
     def arrow(first: Shape, last: Shape | None) -> str:
-        return f"{_text(first, steps)} -> {'none' if last is None else _text(last, steps)}"
+        return f"{_text(first, steps, symbols)} -> {'none' if last is None else _text(last, steps)}"
 
     forward, backward = shapes["forward"], shapes["backward"]
     passes = arrow(forward["x"], forward["y"]), arrow(backward["dy"], backward.get("dx"))
@@ -80,10 +81,10 @@ def _rows(layer: Any, shapes: dict[str, dict[str, Shape]], steps: int | None) ->
     return [(layer.name, layer.kind, *passes, f"{layer.parameters.size:,}"), *parameters]
 
 
-def _text(shape: Shape, steps: int | None) -> str:
-    """(2, 3, 5); or (B, T, 5) where the batch was made up and holds ``steps`` steps."""
+def _text(shape: Shape, steps: int | None, symbols: bool = False) -> str:
+    """(2, 3, 5); or (B, T, 5) where the batch was made up and holds ``steps`` steps; (B, T) of symbols."""
     if steps is not None:
-        time = "T" if len(shape) == 3 and shape[1] == steps else None
+        time = "T" if (len(shape) == 3 or (symbols and len(shape) == 2)) and shape[1] == steps else None
         shape = ("B", time or shape[1], *shape[2:]) if len(shape) > 1 else ("B",)
     return f"({', '.join(map(str, shape))})"
 

@@ -34,7 +34,8 @@ def _as_target(name: str, y: Array, output: tuple[int, ...], dtype: np.dtype[Any
         y = y[..., None]
     expected: tuple[int | str, ...] = ("N", *("T" for _ in output[:-1]), classes)
     _check.shaped(name, y, expected, f"the model's output for one sequence has shape {output}")
-    return _check.finite(name, y.astype(dtype), "Leave out rows without a target.")
+    with np.errstate(over="ignore"):  # a number beyond the dtype is infinite
+        return _check.finite(name, y.astype(dtype), "Leave out rows without a target.")
 
 
 def _one_hot(name: str, y: Array, classes: int, dtype: np.dtype[Any]) -> Array:

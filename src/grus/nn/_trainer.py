@@ -98,6 +98,7 @@ class Trainer:
             if callback(self.model, number, row):
                 self.model.history.stopped = "callback"
 
+    @np.errstate(over="ignore", invalid="ignore")  # what diverges is an error below, not a warning on the way
     def _train_epoch(self, number: int, progress: Any) -> tuple[dict[str, float], float]:
         """Every epoch has its own seed, so a resumed run draws what an uninterrupted one draws."""
         settings = self.settings
@@ -110,6 +111,8 @@ class Trainer:
             rate = settings.optimiser.schedule(at, settings.epochs)
             self._step(self.data.batch(index), scores, self._rates(at, rate), rng)
             progress.batch(number, done + 1, len(batches))
+        if not np.isfinite(self.model.flat).all():
+            raise self._diverged("a weight is infinite or NaN")
         return scores.row(), rate
 
     def _step(self, batch: Batch, scores: Scores, rate: float | Array, rng: np.random.Generator) -> None:
@@ -120,10 +123,7 @@ class Trainer:
         losses = head.value(output, batch.y)
         scores.add(output, batch, losses)
         if not math.isfinite(scores.total):
-            raise FloatingPointError(
-                f"the loss is {scores.total} in epoch {self.epoch + 1}: training diverged. Lower the learning "
-                "rate, set clip_norm, or look for extreme values in x; the best weights so far are kept."
-            )
+            raise self._diverged(f"the loss is {scores.total}")
         weight = (batch.weight / len(batch.y) if settings.average else batch.weight).astype(model.dtype)
         dy = head.gradient(output, batch.y) * weight[..., None]
         model.backward(tape, dy, self.gradient)
@@ -133,6 +133,12 @@ class Trainer:
         if settings.clip_norm is not None:
             clip_global_norm([self.gradient], settings.clip_norm)
         settings.optimiser.step(model.flat, self.gradient, rate)
+
+    def _diverged(self, how: str) -> FloatingPointError:
+        return FloatingPointError(
+            f"{how} in epoch {self.epoch + 1}: training diverged. Lower the learning rate, set clip_norm, or look "
+            "for extreme values in x; the best weights so far are kept."
+        )
 
     def _rates(self, at: float, rate: float) -> float | Array:
         """One learning rate, or one for each parameter where a layer has its own."""

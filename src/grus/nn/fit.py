@@ -9,9 +9,9 @@ import numpy as np
 import numpy.typing as npt
 
 from grus import _check
-from grus._files import PathLike
-from grus.nn._checkpoint import fingerprint
-from grus.nn._data import Dataset, Inputs, as_inputs
+from grus._files import PathLike, check_folder
+from grus.nn._checkpoint import fingerprint, saved_seed
+from grus.nn._data import Dataset, Inputs, as_inputs, as_weights, check_finite, check_steps
 from grus.nn._layer import Context
 from grus.nn._scores import score
 from grus.nn._targets import as_targets
@@ -137,11 +137,11 @@ def fit(
     >>> history["loss"][-1] < 0.1 * history["loss"][0]
     True
     """
-    _check_choices(resume, checkpoint, validation_data, validation_fraction, reduction)
+    _check_choices(resume, checkpoint, validation_data, validation_fraction, reduction, callbacks)
     model.build(x)
     data = _dataset(model, x, y, sample_weight)
-    entropy = np.random.SeedSequence(_check.size("seed", seed, 0) if seed is not None else None).entropy
-    data, held_out = _split(model, data, validation_data, validation_fraction, [int(str(entropy)), 0])
+    entropy = _entropy(seed, checkpoint if resume else None)
+    data, held_out = _split(model, data, validation_data, validation_fraction, [entropy, 0])
     chosen = _metrics(metrics, data)
     settings = Settings(
         get_loss(loss),
@@ -161,7 +161,7 @@ def fit(
         progress,
     )
     trainer = Trainer(model, settings, data, held_out)
-    trainer.seed = int(str(entropy))
+    trainer.seed = entropy
     trainer.identity = _identity(model, settings, data, held_out, seed)
     model.history = History()
     if resume:
@@ -208,41 +208,49 @@ def evaluate(
 
 
 def _check_choices(
-    resume: bool, checkpoint: PathLike | None, validation_data: Validation, fraction: float, reduction: str
+    resume: bool,
+    checkpoint: PathLike | None,
+    validation_data: Validation,
+    fraction: float,
+    reduction: str,
+    callbacks: Sequence[Callback],
 ) -> None:
     _check.choice("reduction", reduction, ("mean", "sum"))
     if resume and checkpoint is None:
         raise ValueError("resume needs checkpoint=, the file to go on from.")
+    if checkpoint is not None:
+        check_folder(checkpoint)
     if _check.probability("validation_fraction", fraction) and validation_data is not None:
         raise ValueError("give validation_data or validation_fraction, not both.")
+    if callable(callbacks) or not all(map(callable, callbacks)):
+        raise TypeError(f"callbacks must be a list of functions of (model, epoch, row); got {callbacks!r}.")
+
+
+def _entropy(seed: int | None, resumed: PathLike | None) -> int:
+    """The seed; where none is given, that of the run to go on with, or a fresh one."""
+    if seed is not None:
+        return _check.size("seed", seed, 0)
+    saved = None if resumed is None else saved_seed(resumed)
+    return int(str(np.random.SeedSequence().entropy)) if saved is None else saved
 
 
 def _dataset(model: Sequential, x: Inputs, y: Any, weight: npt.ArrayLike | None) -> Dataset:
     inputs = as_inputs(x, model.dtype, model.reads_symbols)
     sample = model.run(inputs[0][None], Context()).output
     targets = as_targets(y, sample.shape[1:], model.dtype)
-    weights = None if weight is None else np.asarray(weight, np.float64)
-    if weights is not None:
-        _check.shaped("sample_weight", weights, (len(inputs),), f"x holds {len(inputs)} sequences")
-        if not (np.isfinite(weights).all() and (weights >= 0).all() and weights.any()):
-            raise ValueError("sample_weight must be finite and at least 0, and not all 0.")
-    data = Dataset(inputs, targets, weights)
-    _check_steps(data)
+    if not model.reads_symbols:
+        check_finite(inputs)
+    data = Dataset(inputs, targets, None if weight is None else as_weights(weight, len(inputs)))
+    check_steps(data)
     return data
 
 
 def _metrics(metrics: Sequence[str | Metric], data: Dataset) -> list[Metric]:
     """The metrics, told how many classes there are: data may hold only some of them."""
     assert data.y is not None  # training data has targets
+    if isinstance(metrics, str):
+        raise TypeError(f"metrics must be a list of names; got {metrics!r}. Pass [{metrics!r}].")
     return [get_metric(metric, classes=max(2, data.y[0].shape[-1])) for metric in metrics]
-
-
-def _check_steps(data: Dataset) -> None:
-    """A list of targets has as many steps as its sequences."""
-    if isinstance(data.y, list):
-        for i, (sequence, target) in enumerate(zip(data.x, data.y, strict=True)):
-            if len(sequence) != len(target):
-                raise ValueError(f"y[{i}] must hold {len(sequence)} steps because x[{i}] does; got {len(target)}.")
 
 
 def _split(

@@ -7,10 +7,10 @@ from typing import Any
 import numpy as np
 
 import grus.layer as layers
+from grus import _check
 from grus._stack import Tape
 from grus.nn._layer import Array, Context, Layer, sequence_axes
 from grus.parameters import Parameters
-
 
 _OF_THE_MODEL = {
     "input_size": "it is inferred from the data",
@@ -50,8 +50,9 @@ class GRU(Layer):
         for name, why in _OF_THE_MODEL.items():
             if name in options:
                 raise TypeError(f"GRU in a model takes no {name}: {why}.")
+        units = _check.size("units", units)
         self.core = layers.GRU(1, units, **options)  # checks the options; the real one follows when I is known
-        self.sequences = bool(sequences)
+        self.sequences = _check.boolean("sequences", sequences)
 
     def infer(self, x: Array) -> dict[str, Any]:
         sequence_axes("GRU", x)

@@ -119,7 +119,9 @@ class Sequential:
         sample = inputs[0][None]
         for layer in self.layers:
             if layer.joined:
-                raise ValueError(f"the layer {layer.name!r} belongs to another model; make a new one for this model.")
+                raise ValueError(
+                    f"the layer {layer.name!r} belongs to another model; make a new one for this model."
+                )
             with self.naming(layer):
                 layer.allocate(layer.infer(current), self.dtype, self._rng)
                 sample, _ = layer.forward(sample, Context())
@@ -144,7 +146,7 @@ class Sequential:
     def __setstate__(self, state: dict[str, Any]) -> None:
         """A copy, or what comes out of a pickle, has views of its own buffer again."""
         self.__dict__.update(state)
-        self.parameters.place_on(self.flat)
+        self.parameters.place_on(self.flat.copy())  # joblib hands over a read-only memory map
         for layer, part in zip(self.layers, self.slices(), strict=True):
             layer.parameters.place_on(self.flat[part])
 
