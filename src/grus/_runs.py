@@ -104,7 +104,7 @@ class Run:
             raise ValueError(f"{self.data!r} has no targets to learn. Name their column with --target.")
         task = _check.choice("--task", self.task or guess_task(train.y), ("classify", "regress"))
         kind = GRUClassifier if task == "classify" else GRURegressor
-        common = {"checkpoint": str(files.checkpoint), "resume": self.resume, "progress": progress}
+        common: dict[str, Any] = {"checkpoint": str(files.checkpoint), "resume": self.resume, "progress": progress}
         return kind(**self.settings, **common, random_state=self.seed)
 
     def _report(

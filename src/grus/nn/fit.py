@@ -236,10 +236,10 @@ def _entropy(seed: int | None, resumed: PathLike | None) -> int:
 
 def _dataset(model: Sequential, x: Inputs, y: Any, weight: npt.ArrayLike | None) -> Dataset:
     inputs = as_inputs(x, model.dtype, model.reads_symbols)
-    sample = model.run(inputs[0][None], Context()).output
-    targets = as_targets(y, sample.shape[1:], model.dtype)
     if not model.reads_symbols:
         check_finite(inputs)
+    sample = model.run(inputs[0][None], Context()).output
+    targets = as_targets(y, sample.shape[1:], model.dtype)
     data = Dataset(inputs, targets, None if weight is None else as_weights(weight, len(inputs)))
     check_steps(data)
     return data

@@ -122,7 +122,7 @@ class Sequential:
                 raise ValueError(
                     f"the layer {layer.name!r} belongs to another model; make a new one for this model."
                 )
-            with self.naming(layer):
+            with self.naming(layer), np.errstate(all="ignore"):  # the sample's shapes matter, not its values
                 layer.allocate(layer.infer(current), self.dtype, self._rng)
                 sample, _ = layer.forward(sample, Context())
             current = sample

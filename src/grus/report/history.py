@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 _NOT_DRAWN = ("learning_rate", "seconds")
+_DECADES = 100  # a loss that falls by more than this is drawn on a logarithmic scale
 _LABELS = {"loss": "loss (dimensionless)", "accuracy": "accuracy (share of sequences)"}
 
 
@@ -84,6 +85,9 @@ def _panel(
         axes.axhline(final, label=f"test {final:.4g}", color="#2ca02c", linestyle="--")
     if best_epoch is not None:
         axes.axvline(best_epoch, label=f"best epoch {best_epoch}", color="0.6", linestyle=":")
+    low, high = (pick(history[name]) for pick in (min, max))
+    if name == "loss" and 0 < _DECADES * low < high:
+        axes.set_yscale("log")
     axes.set_xlabel("epoch")
     axes.set_ylabel(_LABELS.get(name, name))
     axes.grid(alpha=0.3)
