@@ -1,4 +1,7 @@
-"""A model: layers one after the other on one flat parameter buffer."""
+"""A model: layers one after the other on one flat parameter buffer.
+
+Longer than 300 lines because its docstrings are the reference of the main class; the code is about half.
+"""
 
 from __future__ import annotations
 
