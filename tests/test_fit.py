@@ -610,6 +610,18 @@ def test_a_weight_counts_like_repetition() -> None:
     assert_close(one.flat, other.flat, "other library")
 
 
+def test_a_row_of_weight_0_cannot_spoil_the_loss() -> None:
+    """Its own loss may even be infinite."""
+    x, y = regression(6)
+    far, weight = y.copy(), np.array([1.0, 0, 2, 1, 1, 1])
+    far[1] = 1e30  # its square is beyond float32
+    one, other = regressor("float32"), regressor("float32")
+    settings: dict[str, Any] = {"loss": "mse", "epochs": 3, "sample_weight": weight, "seed": 0}
+    first, second = one.fit(x, y, **settings), other.fit(x, far, **settings)
+    np.testing.assert_array_equal(one.flat, other.flat)
+    assert first["loss"] == second["loss"]
+
+
 def test_weights_are_used_as_given() -> None:
     """No normalisation: twice the weights is twice the gradient and twice the loss."""
     x, y = regression(6)
@@ -822,7 +834,7 @@ def test_lines_where_no_one_looks(capsys: pytest.CaptureFixture[str]) -> None:
     assert lines[-1].endswith(" 0 s left")
 
 
-@pytest.mark.parametrize("epochs", [1, 3, 13])
+@pytest.mark.parametrize("epochs", [1, 3, 25])
 def test_the_last_epoch_has_a_line(epochs: int, capsys: pytest.CaptureFixture[str]) -> None:
     fit_with_progress(True, epochs)
     assert capsys.readouterr().err.splitlines()[-1].startswith(f"epoch {epochs}/{epochs}  loss ")

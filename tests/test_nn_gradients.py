@@ -181,6 +181,17 @@ def test_gradients_do_not_depend_on_what_is_past_a_length(padding: float, last: 
     assert np.count_nonzero(one.x[0]) > 0
 
 
+def test_gradients_replace_what_their_buffer_held() -> None:
+    """Training uses one buffer for every step."""
+    for below in ([nn.Embedding(3)], [nn.OneHot()], [nn.Embedding(2), nn.Dense(3, "tanh")]):
+        case = random_case([*below, nn.GRU(3, num_layers=2, bidirectional=True), nn.Dense(2)], symbols=True)
+        out = np.full(case.model.flat.size, np.nan)
+        gradients = case.model.backward(case.output()[1], case.weights(), out)
+        fresh = case.model.backward(case.output()[1], case.weights())
+        assert gradients.parameters.flat is out
+        np.testing.assert_array_equal(out, fresh.parameters.flat)
+
+
 # ------------------------------------------------------------------------------------------------- complex steps
 
 COMPLEX = {

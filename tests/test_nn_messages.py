@@ -267,7 +267,7 @@ SETTINGS = {
     ),
     "learning rate": refuse(learning_rate=-1, message="learning_rate must be above 0; got -1"),
     "metric": refuse(
-        metrics=["acuracy"], message=r"metric must be one of .*; got 'acuracy'\. Did you mean 'accuracy'\?"
+        metrics=["accurac"], message=r"metric must be one of .*; got 'accurac'\. Did you mean 'accuracy'\?"
     ),
     "metrics as a text": refuse(
         metrics="accuracy", error=TypeError, message=r"metrics must be a list of names; .* Pass \['accuracy'\]"

@@ -293,9 +293,17 @@ def changed_data(part: int) -> tuple[list[np.ndarray], np.ndarray]:
     return x, y
 
 
+def cut_differently() -> tuple[list[np.ndarray], np.ndarray]:
+    """The same numbers in the same order, as sequences of other lengths."""
+    x, y = data()
+    ends = np.cumsum([len(each) for each in x[::-1]])[:-1]
+    return np.split(np.concatenate(x), ends), y
+
+
 OTHER_RUNS: dict[str, dict[str, Any]] = {
     "x": {"data": changed_data(0)},
     "y": {"data": changed_data(1)},
+    "lengths": {"data": cut_differently()},
     "fewer rows": {"data": (data()[0][:-1], data()[1][:-1])},
     "weights": {"sample_weight": np.ones(20)},
     "validation": {"validation_fraction": 0.5},
@@ -328,6 +336,14 @@ def test_the_checkpoint_of_another_run_is_refused(changes: dict[str, Any], tmp_p
     assert (
         run(checkpoint, 2, callbacks=[print], progress=False, checkpoint_every=2)[1].epochs == 2
     )  # these may vary
+
+
+def test_other_validation_data_is_refused(tmp_path: Path) -> None:
+    x, y = data(5, seed=1)
+    run(tmp_path / "c", 1, validation_data=(x, y))
+    with pytest.raises(ValueError, match="belongs to a run with other data"):
+        run(tmp_path / "c", 2, validation_data=(x, y + 1e-3))
+    assert run(tmp_path / "c", 2, validation_data=(x, y))[1].epochs == 2
 
 
 # --------------------------------------------------------------------------------------------- damaged and foreign
