@@ -58,7 +58,7 @@ def _report(
 ) -> str:
     gaps = [np.isnan(sequence) for sequence in x]
     per_feature = np.sum([gap.sum(axis=0) for gap in gaps], axis=0)
-    where = [f"{feature_names[j]} ({per_feature[j]})" for j in np.flatnonzero(per_feature)]
+    where = [f"{feature_names[j]} ({per_feature[j]})" for j in np.flatnonzero(per_feature).tolist()]
     # The first gap in the file; without rows that is the first one of the first sequence that has one.
     row, i, step = min(
         (rows[i][step] if rows else 0, i, step)
