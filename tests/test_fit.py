@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 import sys
 import threading
 import time
 from collections.abc import Callable
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -279,12 +281,14 @@ def parts(monkeypatch: pytest.MonkeyPatch, **settings: Any) -> tuple[list[int], 
     run = Trainer.run
     with monkeypatch.context() as patched:
         patched.setattr(Trainer, "run", lambda self: (kept.append(self), run(self))[1])
-        x = np.tile(np.arange(20.0)[:, None, None], (1, 3, 2))
-        regressor().fit(x, np.arange(20.0), loss="mse", epochs=1, learning_rate=1e-6, **settings)
+        rows = np.arange(20.0)
+        x = np.tile(rows[:, None, None], (1, 3, 2))
+        regressor().fit(x, rows, loss="mse", epochs=1, learning_rate=1e-6, sample_weight=rows + 1, **settings)
     trainer = kept[0]
     assert trainer.held_out is not None
     for data in (trainer.data, trainer.held_out):
-        np.testing.assert_array_equal(data.x[:, 0, 0], data.y[:, 0])  # rows keep their targets
+        np.testing.assert_array_equal(data.x[:, 0, 0], data.y[:, 0])  # rows keep their targets and weights
+        np.testing.assert_array_equal(data.x[:, 0, 0] + 1, data.weight)
     return trainer.data.x[:, 0, 0].astype(int).tolist(), trainer.held_out.x[:, 0, 0].astype(int).tolist()
 
 
@@ -838,6 +842,16 @@ def test_lines_where_no_one_looks(capsys: pytest.CaptureFixture[str]) -> None:
 def test_the_last_epoch_has_a_line(epochs: int, capsys: pytest.CaptureFixture[str]) -> None:
     fit_with_progress(True, epochs)
     assert capsys.readouterr().err.splitlines()[-1].startswith(f"epoch {epochs}/{epochs}  loss ")
+
+
+def test_lines_tell_the_rate_and_the_time_left(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clock = itertools.count(0, 2)  # every epoch takes two seconds
+    monkeypatch.setattr("grus.nn._progress.time", SimpleNamespace(perf_counter=lambda: next(clock)))
+    fit_with_progress(True, 4)  # six rows are trained on, six held out
+    ends = [line.split("  ")[-2:] for line in capsys.readouterr().err.splitlines()]
+    assert ends == [["3 sequences/s", f"{left} s left"] for left in (6, 4, 2, 0)]
 
 
 @pytest.mark.parametrize("progress", ["auto", False])

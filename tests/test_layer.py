@@ -5,8 +5,11 @@ Longer than 300 lines because it holds every promise of one class; each section 
 
 from __future__ import annotations
 
+import copy
 import itertools
 import json
+import pickle
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -155,6 +158,17 @@ def test_inputs_are_left_as_they_were(bidirectional: bool) -> None:
     everything(gru, **given)
     gru(**given)
     assert_bits(given | {"flat": gru.flat}, before)
+
+
+@pytest.mark.parametrize("copied", [copy.deepcopy, lambda gru: pickle.loads(pickle.dumps(gru))])
+def test_a_copy_has_parameters_of_its_own(copied: Callable[[grus.GRU], grus.GRU]) -> None:
+    gru, x = random_gru(2, 3, 2), np.random.default_rng(0).standard_normal((4, 5, 2))
+    twin, before = copied(gru), gru(x).output
+    np.testing.assert_array_equal(twin(x).output, before)
+    twin.flat[...] = 0
+    assert not any(view.any() for view in twin.parameters.values())
+    assert not twin(x).output.any()
+    np.testing.assert_array_equal(gru(x).output, before)
 
 
 # ---------------------------------------------------------------------------------------------------- lengths

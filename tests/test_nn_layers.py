@@ -404,7 +404,14 @@ def pickled(model: nn.Sequential) -> nn.Sequential:
     return pickle.loads(pickle.dumps(model))
 
 
-@pytest.mark.parametrize("copied", [copy.deepcopy, pickled])
+def read_only(model: nn.Sequential) -> nn.Sequential:
+    """As joblib hands a model to another process: its arrays lie in memory that can't be written."""
+    buffers: list[pickle.PickleBuffer] = []
+    content = pickle.dumps(model, protocol=5, buffer_callback=buffers.append)
+    return pickle.loads(content, buffers=[bytes(buffer.raw()) for buffer in buffers])
+
+
+@pytest.mark.parametrize("copied", [copy.deepcopy, pickled, read_only])
 def test_a_copy_has_parameters_of_its_own(copied: Callable[[nn.Sequential], nn.Sequential]) -> None:
     model = built(nn.Dropout(0.1), nn.GRU(4), nn.Dense(1))
     twin, before = copied(model), model(X)
@@ -417,6 +424,7 @@ def test_a_copy_has_parameters_of_its_own(copied: Callable[[nn.Sequential], nn.S
     np.testing.assert_array_equal(model(X), twin(X))
     twin.flat[...] = 0
     assert np.count_nonzero(twin(X)) == 0
+    assert not any(view.any() for view in twin.parameters.values())
 
 
 def test_a_layer_belongs_to_one_model() -> None:

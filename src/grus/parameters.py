@@ -63,6 +63,12 @@ class Parameters(Mapping[str, Array]):
         self._buffer(flat)[...] = self.flat
         self.flat, self._views = flat, self._slice(flat)
 
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        """A copy, or what comes out of a pickle, has views of its own buffer again."""
+        self.__dict__.update(state)
+        self.flat = self.flat.copy()  # it may lie in memory that can't be written
+        self._views = self._slice(self.flat)
+
     def like(self, flat: Array | None = None) -> Parameters:
         """Arrays of the same names and shapes on another buffer (zeros when none is given)."""
         return Parameters(self.shapes, self.dtype, flat)

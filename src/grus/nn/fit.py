@@ -63,8 +63,8 @@ def fit(
     model : Sequential
         Built on first use.
     x : ndarray, shape (N, T, I), or list of N arrays (T_i, I)
-        The sequences; (N, T) or (T_i,) symbols where the first layer is OneHot or Embedding. Numbers are
-        converted to the model's dtype.
+        The sequences; (N, T) or (T_i,) symbols or texts where the first layer is OneHot or Embedding. Numbers are
+        converted to the model's dtype, and must be finite in it.
     y : array, shape (N, K)
         The targets; (N,) class indices 0 ... K-1, or (N,) numbers where the model has one output. With an output
         at every step: (N, T, K), or a list of (T_i, K).
@@ -96,7 +96,8 @@ def fit(
     patience : int, optional
         Stop when ``monitor`` has not improved for this many epochs, and put back the best weights.
     monitor : str, optional
-        A column of the history; ``"val_loss"``, or ``"loss"`` without validation, when omitted.
+        A column of the history; ``"val_loss"``, or ``"loss"`` without validation, when omitted. The loss, mse, mae
+        and msle are to fall, every other metric is to rise: let one of your own rise with quality.
     callbacks : sequence of callable
         ``callback(model, epoch, row)`` after every epoch, with the history's row; True stops training.
     checkpoint : path, optional

@@ -13,7 +13,8 @@ class History(Mapping[str, list[float]]):
     best_epoch : int or None
         The epoch, counted from 1, with the best value of what was monitored.
     stopped : str
-        Why training ended: ``"epochs"``, ``"early stopping"``, ``"interrupted"``, or ``""`` before the end.
+        Why training ended: ``"epochs"``, ``"early stopping"``, ``"callback"``, ``"interrupted"``, ``"error"``; or
+        ``""`` before the end.
 
     Examples
     --------

@@ -180,7 +180,12 @@ class Sequential:
         if lengths is not None:
             own = _check.lengths(lengths, len(padded), padded.shape[1])
             padded = without_padding(padded, own)
-        return self.run(padded, Context(lengths=own)).output
+        return self._output(padded, own)
+
+    def _output(self, x: Array, lengths: Array | None) -> Array:
+        """The output outside training; one at every step is 0 past each row's length."""
+        output = self.run(x, Context(lengths=lengths)).output
+        return output if output.ndim < 3 or lengths is None else without_padding(output, lengths)
 
     def forward(
         self,
@@ -275,11 +280,7 @@ class Sequential:
 
     def _predict_batch(self, data: Dataset, index: npt.NDArray[np.intp]) -> Array:
         batch = data.batch(index)
-        output = self.run(batch.x, Context(lengths=batch.lengths)).output
-        if output.ndim < 3 or batch.lengths is None:
-            return output
-        inside = np.arange(output.shape[1]) < batch.lengths[:, None]
-        return np.where(inside[..., None], output, 0)
+        return self._output(batch.x, batch.lengths)
 
     def fit(self, x: Inputs, y: Any, **settings: Any) -> History:
         """Train; see :func:`grus.nn.fit` for the settings."""
