@@ -7,6 +7,7 @@
 #include <nanobind/stl/string_view.h>
 #include <nanobind/stl/vector.h>
 
+#include "bindings_gru.hpp"
 #include "cgroup.hpp"
 #include "cpu_info.hpp"
 
@@ -31,6 +32,7 @@ nb::dict cpu_info_dict() {
 }  // namespace
 
 NB_MODULE(_core, m) {
+    bind_gru(m);
     m.def("cpu_info", &cpu_info_dict, "What this machine offers this process; read afresh at each call.");
     // For the tests, which cannot change the limits of the machine they run on.
     m.def("parse_cpu_max", &grus::parse_cpu_max, "text"_a);

@@ -3,7 +3,7 @@
 from typing import TYPE_CHECKING, Any
 
 from grus import datasets, nn, report
-from grus._engine import cpu_info, engine_name, use_engine
+from grus._engine import cpu_info, engine_name, instruction_set, num_threads, set_num_threads, use_engine
 from grus.activations import Activation
 from grus.functional import GRUGradients, GRUParams, gru_backward, gru_forward
 from grus.gradcheck import gradcheck
@@ -29,10 +29,13 @@ __all__ = [
     "gradcheck",
     "gru_backward",
     "gru_forward",
+    "instruction_set",
     "load",
     "nn",
+    "num_threads",
     "report",
     "save",
+    "set_num_threads",
     "use_engine",
 ]
 

@@ -1,7 +1,12 @@
 """The compiled module: what the sources in ``kernels/`` export."""
 
+import enum
 import os
-from typing import TypedDict
+from typing import Any, TypedDict
+
+import numpy as np
+
+Array = np.ndarray[Any, np.dtype[Any]]
 
 class CpuInfo(TypedDict):
     """What this machine offers this process."""
@@ -27,3 +32,35 @@ def cpu_info() -> CpuInfo: ...
 def parse_cpu_max(text: str) -> float | None: ...
 def cgroup_quota(proc: str | os.PathLike[str]) -> float | None: ...
 def default_threads(cores_affinity: int, cgroup_quota: float | None) -> int: ...
+
+# The native engine; `_native.py` makes of the arrays what the kernels take.
+class Function(enum.Enum):
+    identity = 0
+    tanh = 1
+    sigmoid = 2
+    relu = 3
+    leaky_relu = 4
+    elu = 5
+    softsign = 6
+    hard_sigmoid = 7
+
+class Activation:
+    def __init__(self, function: Function, alpha: float, beta: float) -> None: ...
+
+class Formulation:
+    def __init__(
+        self,
+        reset_after: bool,
+        activation: Activation,
+        reset_activation: Activation,
+        update_activation: Activation,
+    ) -> None: ...
+
+def gru_forward(*arguments: Any) -> None: ...
+def gru_backward(*arguments: Any) -> None: ...
+def activate(out: Array, in_: Array, activation: Activation) -> None: ...
+def available_instruction_sets() -> list[str]: ...
+def instruction_set() -> str: ...
+def use_instruction_set(name: str) -> bool: ...
+def num_threads() -> int: ...
+def set_num_threads(count: int) -> None: ...

@@ -129,7 +129,7 @@ def sequence_forward(
     """
     gx = _used(x, steps) @ weights.weight_ih.T + weights.bias_ih
     gates = Gates(*(np.empty(states.shape, states.dtype) for _ in Gates._fields)) if keep else None
-    reset = _reset_before(steps)
+    reset = reset_before(steps)
     h = h0
     for t in _order(len(x), steps.reverse):
         h_prev = h if reset is None else np.where(reset[t, :, None], steps.reset_state, h)
@@ -155,7 +155,7 @@ def sequence_backward(
 ) -> SequenceGradients:
     """Gradients of x, h0, every weight and reset_state, from those of the states (T, B, H) and of h_n (B, H)."""
     h_prev = _previous_states(states, h0, steps)
-    reset = _reset_before(steps)
+    reset = reset_before(steps)
     dgx = np.zeros((*states.shape[:2], 3 * states.shape[2]), states.dtype)
     dgh_n = np.zeros_like(states)
     dh, d_reset_state = d_h_n, np.zeros_like(h0)
@@ -208,7 +208,7 @@ def _used(x: Array, steps: Steps) -> Array:
     return x if steps.valid is None else np.where(steps.valid[..., None], x, 0)
 
 
-def _reset_before(steps: Steps) -> Array | None:
+def reset_before(steps: Steps) -> Array | None:
     """(T, B) True where the state is replaced before step t is taken.
 
     A reset at t cuts between t-1 and t. Forwards that is before step t; in reverse it is before step t-1, and
@@ -223,5 +223,5 @@ def _previous_states(states: Array, h0: Array, steps: Steps) -> Array:
     """(T, B, H): the state that each step started from."""
     rows: Iterable[Array] = (states[1:], h0[None]) if steps.reverse else (h0[None], states[:-1])
     h_prev = np.concatenate(list(rows))[: len(states)]
-    reset = _reset_before(steps)
+    reset = reset_before(steps)
     return h_prev if reset is None else np.where(reset[..., None], steps.reset_state, h_prev)

@@ -13,9 +13,9 @@ import numpy as np
 import numpy.typing as npt
 
 from grus import _check
-from grus._engine import engine
+from grus._engine import Engine, engine
 from grus.activations import ELEMENTWISE, Activation
-from grus.equations import Formulation, Gates, Steps, Weights
+from grus.equations import Formulation, Steps, Weights
 
 Array = np.ndarray[Any, np.dtype[Any]]
 ActivationLike = str | Activation | Mapping[str, Any]
@@ -65,8 +65,9 @@ class GRUGradients(NamedTuple):
 class Tape:
     """What :func:`gru_forward` keeps for one :func:`gru_backward`: 5*T*B*H numbers and references."""
 
+    engine: Engine
     states: Array
-    gates: Gates
+    saved: Any  # the engine's own
     x: Array
     h0: Array
     weights: Weights
@@ -175,13 +176,15 @@ def gru_forward(
     reset_state = _check.matching("reset_state", reset_state, (B, H), x.dtype, why)
     checked_lengths, steps = _checked_steps((T, B), lengths, mask, reset, reset_state, reverse)
     states = np.empty((T, B, H), x.dtype)
-    h_n, gates = engine().sequence_forward(states, x, h0, weights, form, steps, training)
+    runs_on = engine(x.dtype)
+    h_n, saved = runs_on.sequence_forward(states, x, h0, weights, form, steps, training)
     output = _visible(states, checked_lengths)
-    if gates is None:
+    if not training:
         return output, np.array(h_n), None
     output.flags.writeable = False
     bias = params.bias_ih is not None
-    return output, np.array(h_n), Tape(states, gates, x, h0, weights, form, steps, checked_lengths, bias)
+    tape = Tape(runs_on, states, saved, x, h0, weights, form, steps, checked_lengths, bias)
+    return output, np.array(h_n), tape
 
 
 def gru_backward(tape: Tape, d_output: Array | None = None, d_h_n: Array | None = None) -> GRUGradients:
@@ -230,8 +233,8 @@ def gru_backward(tape: Tape, d_output: Array | None = None, d_h_n: Array | None 
     d_output = _check.matching("d_output", d_output, tape.states.shape, dtype, "output has that shape")
     d_h_n = _check.matching("d_h_n", d_h_n, tape.h0.shape, dtype, "h_n has that shape")
     tape.use()
-    kept = (tape.states, tape.gates, tape.x, tape.h0, tape.weights, tape.form, tape.steps)
-    d = engine().sequence_backward(_visible(d_output, tape.lengths), d_h_n, *kept)
+    kept = (tape.states, tape.saved, tape.x, tape.h0, tape.weights, tape.form, tape.steps)
+    d = tape.engine.sequence_backward(_visible(d_output, tape.lengths), d_h_n, *kept)
     biases = (d.weights.bias_ih, d.weights.bias_hh) if tape.bias else (None, None)
     params = GRUParams(d.weights.weight_ih, d.weights.weight_hh, *biases)
     return GRUGradients(d.x, d.h0, params, None if tape.steps.reset is None else d.reset_state)

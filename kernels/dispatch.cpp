@@ -1,0 +1,194 @@
+#include "dispatch.hpp"
+
+#include <algorithm>
+#include <atomic>
+#include <memory>
+#include <new>
+
+#include "cpu_info.hpp"
+#include "threads.hpp"
+
+namespace grus {
+
+// One per unit that CMake compiled kernels.cpp into.
+#define GRUS_DECLARE(set)                  \
+    extern const Kernels<float> set##_f32; \
+    extern const Kernels<double> set##_f64;
+#if defined(GRUS_HAS_X86_64)
+GRUS_DECLARE(x86_64_v4)
+GRUS_DECLARE(x86_64_v3)
+GRUS_DECLARE(x86_64_v2)
+#elif defined(GRUS_HAS_NEON)
+GRUS_DECLARE(neon)
+#endif
+
+namespace {
+
+struct InstructionSet {
+    const char* name;
+    const Kernels<float>* f32;
+    const Kernels<double>* f64;
+};
+
+const std::vector<InstructionSet> compiled = {
+#if defined(GRUS_HAS_X86_64)
+    {"x86-64-v4", &x86_64_v4_f32, &x86_64_v4_f64},
+    {"x86-64-v3", &x86_64_v3_f32, &x86_64_v3_f64},
+    {"x86-64-v2", &x86_64_v2_f32, &x86_64_v2_f64},
+#elif defined(GRUS_HAS_NEON)
+    {"neon", &neon_f32, &neon_f64},
+#endif
+};
+
+std::atomic<const InstructionSet*> in_use{nullptr};
+
+std::vector<const InstructionSet*> available() {
+    const std::vector<std::string> names = cpu_info().instruction_sets;
+    std::vector<const InstructionSet*> result;
+    for (const InstructionSet& set : compiled)
+        if (std::find(names.begin(), names.end(), set.name) != names.end()) result.push_back(&set);
+    return result;
+}
+
+const InstructionSet* current() {
+    const InstructionSet* set = in_use.load(std::memory_order_relaxed);
+    if (set) return set;
+    const auto sets = available();
+    if (sets.empty()) return nullptr;
+    in_use.store(sets.front(), std::memory_order_relaxed);
+    return sets.front();
+}
+
+/// How a call is shared out.
+struct Plan {
+    int workers;
+    bool split_rows;
+};
+
+/// @param flops  of the whole call
+Plan plan_for(const Sizes& sizes, Size rows, Size lanes, double flops) {
+    constexpr double worth_a_thread = 4e5;   // a few times what it takes to wake one
+    constexpr double worth_a_meeting = 4e4;  // of a worker in one step: a few barriers' time
+    const int limit = static_cast<int>(std::min<double>(num_threads(), 1 + flops / worth_a_thread));
+    const int by_rows = static_cast<int>(std::min<Size>(limit, (sizes.B + rows - 1) / rows));
+    const double step = 6.0 * static_cast<double>(sizes.B * sizes.H * sizes.H);
+    const Size panels = (sizes.H + 3 * lanes - 1) / (3 * lanes);
+    const int by_units = static_cast<int>(
+        std::min({static_cast<double>(limit), static_cast<double>(panels), step / worth_a_meeting}));
+    if (by_units > by_rows) return {by_units, false};
+    return {std::max(by_rows, 1), true};
+}
+
+/// One call's scratch. A thread keeps the last one, if it is small, for its next call.
+class ScratchMemory {
+  public:
+    explicit ScratchMemory(std::size_t bytes) : bytes_(bytes) {
+        if (bytes <= kept_bytes) {
+            memory_ = std::move(kept);
+            bytes_ = kept_bytes;
+            kept_bytes = 0;
+        }
+        if (!memory_) {
+            bytes_ = std::max<std::size_t>(bytes, 64);
+            memory_.reset(static_cast<std::byte*>(::operator new(bytes_, std::align_val_t{64})));
+        }
+    }
+    ~ScratchMemory() {
+        if (bytes_ > most_kept || bytes_ <= kept_bytes) return;
+        kept = std::move(memory_);
+        kept_bytes = bytes_;
+    }
+    ScratchMemory(const ScratchMemory&) = delete;
+    ScratchMemory& operator=(const ScratchMemory&) = delete;
+    void* get() const { return memory_.get(); }
+
+  private:
+    struct Free {
+        void operator()(std::byte* memory) const { ::operator delete(memory, std::align_val_t{64}); }
+    };
+    using Memory = std::unique_ptr<std::byte, Free>;
+    static constexpr std::size_t most_kept = std::size_t{8} << 20;
+    static thread_local Memory kept;
+    static thread_local std::size_t kept_bytes;
+    Memory memory_;
+    std::size_t bytes_;
+};
+thread_local ScratchMemory::Memory ScratchMemory::kept;
+thread_local std::size_t ScratchMemory::kept_bytes = 0;
+
+/// The workers of one call: `kernel(problem, scratch, worker)` on each.
+template <class Problem, class Real>
+struct Call {
+    const Problem& problem;
+    void (*kernel)(const Problem&, Real*, const Worker&);
+    Real* scratch;
+    int workers;
+    bool split_rows;
+    Barrier* barrier;
+
+    static void work(void* context, int index) {
+        const Call& call = *static_cast<const Call*>(context);
+        call.kernel(call.problem, call.scratch, {index, call.workers, call.split_rows, call.barrier});
+    }
+};
+
+template <class Real, class Problem, class ScratchSize>
+void run_call(const Problem& problem, void (*kernel)(const Problem&, Real*, const Worker&),
+              ScratchSize scratch_size, double passes) {
+    const auto [T, B, I, H] = problem.layer.sizes;
+    const double flops = passes * 6.0 * static_cast<double>(T * B) * static_cast<double>(H * (I + H));
+    const Plan plan = plan_for(problem.layer.sizes, kernels<Real>().rows, kernels<Real>().lanes, flops);
+    Team team(plan.workers);
+    const ScratchMemory scratch(static_cast<std::size_t>(scratch_size(problem, team.size())) * sizeof(Real));
+    Barrier barrier(team.size());
+    Call<Problem, Real> call{problem,     kernel,          static_cast<Real*>(scratch.get()),
+                             team.size(), plan.split_rows, team.size() > 1 ? &barrier : nullptr};
+    team.run(&Call<Problem, Real>::work, &call);
+}
+
+}  // namespace
+
+template <>
+const Kernels<float>& kernels<float>() {
+    return *current()->f32;
+}
+template <>
+const Kernels<double>& kernels<double>() {
+    return *current()->f64;
+}
+
+std::vector<std::string> available_instruction_sets() {
+    std::vector<std::string> names;
+    for (const InstructionSet* set : available()) names.emplace_back(set->name);
+    return names;
+}
+
+std::string instruction_set() { return current() ? current()->name : ""; }
+
+bool use_instruction_set(const std::string& name) {
+    for (const InstructionSet* set : available())
+        if (set->name == name) {
+            in_use.store(set, std::memory_order_relaxed);
+            return true;
+        }
+    return false;
+}
+
+template <class Real>
+void run_forward(const Forward<Real>& problem) {
+    const auto& k = kernels<Real>();
+    run_call<Real>(problem, k.forward, [&](const auto& p, int) { return k.forward_scratch(p); }, 1.0);
+}
+
+template <class Real>
+void run_backward(const Backward<Real>& problem) {
+    const auto& k = kernels<Real>();
+    run_call<Real>(problem, k.backward, k.backward_scratch, 2.0);
+}
+
+template void run_forward(const Forward<float>&);
+template void run_forward(const Forward<double>&);
+template void run_backward(const Backward<float>&);
+template void run_backward(const Backward<double>&);
+
+}  // namespace grus

@@ -1,0 +1,82 @@
+#pragma once
+
+/// @file How weights are packed: panels of up to three vectors of columns, [panel][k][vector][lane], so that
+/// a product reads them in one sequential stream. Lanes past the last column are zeros.
+
+#include "simd.hpp"
+
+namespace grus {
+namespace {
+
+/// The panels of some gates: panel j holds the units j*W ... of every gate, one vector each.
+template <int gates>
+struct GatePanels {
+    Size K, H;
+    static constexpr int fixed_width = gates;
+
+    GRUS_INLINE Size count() const { return ceil_divide(H, W); }
+    GRUS_INLINE int width(Size) const { return gates; }
+    GRUS_INLINE Size end_of_width(Size) const { return count(); }  // of the panels as wide as p
+    GRUS_INLINE Size size(Size) const { return K * gates * W; }
+    GRUS_INLINE Size offset(Size p) const { return p * K * gates * W; }
+    GRUS_INLINE Size first_unit(Size p) const { return p * W; }
+};
+
+/// The panels of a plain matrix (K, N): as few as there can be, the wider ones first.
+struct ColumnPanels {
+    Size K, N;
+    static constexpr int fixed_width = 0;  // they differ
+
+    GRUS_INLINE Size vectors() const { return ceil_divide(N, W); }
+    GRUS_INLINE Size count() const { return ceil_divide(vectors(), 3); }
+    GRUS_INLINE Size narrow() const { return count() ? vectors() / count() : 0; }
+    GRUS_INLINE Size wider() const { return vectors() - narrow() * count(); }  // panels one vector wider
+    GRUS_INLINE int width(Size p) const { return static_cast<int>(narrow() + (p < wider())); }
+    GRUS_INLINE Size end_of_width(Size p) const { return p < wider() ? wider() : count(); }
+    GRUS_INLINE Size first_vector(Size p) const { return p * narrow() + least(p, wider()); }
+    GRUS_INLINE Size size(Size p) const { return K * width(p) * W; }
+    GRUS_INLINE Size offset(Size p) const { return first_vector(p) * K * W; }
+    GRUS_INLINE Size first_column(Size p) const { return first_vector(p) * W; }
+};
+
+template <int gates>
+GRUS_INLINE Size packed_size(const GatePanels<gates>& panels) {
+    return panels.count() * panels.size(0);
+}
+GRUS_INLINE Size packed_size(const ColumnPanels& panels) { return panels.vectors() * panels.K * W; }
+
+/// weight [gates * H, K] -> the panels, transposed: column g * H + unit of the product is row g * H + unit.
+template <int gates>
+void pack_gates(Real* packed, const Real* weight, const GatePanels<gates>& panels, Size first, Size last) {
+    const Size K = panels.K, H = panels.H;
+    for (Size p = first; p < last; ++p)
+        for (int g = 0; g < gates; ++g) {
+            const Size unit = panels.first_unit(p), units = least(W, H - unit);
+            const Real* from = weight + (g * H + unit) * K;
+            Real* to = packed + panels.offset(p) + g * W;
+            for (Size k = 0; k < K; ++k, to += gates * W)
+                for (Size lane = 0; lane < W; ++lane) to[lane] = lane < units ? from[lane * K + k] : Real(0);
+        }
+}
+
+/// matrix [K, N] (transposed: [N, K]) -> the panels first ... last.
+inline void pack_columns(Real* packed, const Real* matrix, bool transposed, const ColumnPanels& panels,
+                         Size first, Size last) {
+    const Size K = panels.K, N = panels.N;
+    for (Size p = first; p < last; ++p)
+        for (int v = 0; v < panels.width(p); ++v) {
+            const Size column = panels.first_column(p) + v * W, lanes = least(W, N - column),
+                       step = panels.width(p) * W;
+            Real* to = packed + panels.offset(p) + v * W;
+            if (!transposed) {
+                for (Size k = 0; k < K; ++k) store(to + k * step, load(matrix + k * N + column, lanes));
+                continue;
+            }
+            for (Size k = 0; k < K; ++k)
+                for (Size lane = 0; lane < W; ++lane)
+                    to[k * step + lane] = lane < lanes ? matrix[(column + lane) * K + k] : Real(0);
+        }
+}
+
+}  // namespace
+}  // namespace grus

@@ -1,0 +1,150 @@
+"""The native engine's promise: the same bits however the work is split, and on every fused instruction set."""
+
+from __future__ import annotations
+
+import os
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+import pytest
+
+import grus
+from native_cases import ISAS, Run, assert_same_bits, instruction_set
+from test_native import python
+
+pytestmark = pytest.mark.skipif(not ISAS, reason="no compiled kernels for this processor")
+
+DTYPES = ["float32", "float64"]
+# T, B, I, H: enough work for several threads; by rows of the batch, by hidden units
+BY_ROWS, BY_UNITS = (9, 45, 10, 24), (5, 3, 40, 150)
+
+
+@pytest.fixture(autouse=True)
+def _native():
+    with grus.use_engine("native"):
+        yield
+    grus.set_num_threads(None)
+
+
+@pytest.mark.parametrize("isa", ISAS)
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("reset_after", [True, False])
+@pytest.mark.parametrize("sizes", [BY_ROWS, BY_UNITS])
+def test_any_number_of_threads(sizes: tuple[int, ...], reset_after: bool, dtype: str, isa: str) -> None:
+    for kind, reverse in (("plain", False), ("all", True)):
+        run = Run(sizes, dtype, kind, reset_after=reset_after, reverse=reverse)
+        with instruction_set(isa):
+            grus.set_num_threads(1)
+            expected, alone = run(), run.forward()
+            for threads in (2, 3, 5):
+                grus.set_num_threads(threads)
+                assert_same_bits(run(), expected)
+                np.testing.assert_array_equal(run.forward() if kind == "plain" else alone, alone)
+
+
+@pytest.mark.parametrize("isa", ISAS)
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("reset_after", [True, False])
+def test_any_split_of_the_batch(reset_after: bool, dtype: str, isa: str) -> None:
+    run = Run((4, 19, 5, 21), dtype, reset_after=reset_after)
+    with instruction_set(isa):
+        whole = run.forward()
+        for width in range(1, 19):
+            for first in range(0, 19, width):
+                rows = slice(first, first + width)
+                np.testing.assert_array_equal(run.forward(rows), whole[:, rows])
+
+
+@pytest.mark.parametrize("isa", ISAS)
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("reset_after", [True, False])
+@pytest.mark.parametrize("batch", [1, 3, 10])
+def test_any_chunking_in_time(batch: int, reset_after: bool, dtype: str, isa: str) -> None:
+    run = Run((23, batch, 5, 37), dtype, reset_after=reset_after)
+    with instruction_set(isa):
+        whole = run()["output"]
+        for length in (1, 2, 7, 23):
+            np.testing.assert_array_equal(run.chunks(length), whole)
+
+
+@pytest.mark.parametrize("reset_after", [True, False])
+def test_gradients_of_rows_and_of_chunks(reset_after: bool) -> None:
+    """dx and dh0 are those of the whole, row by row and chunk by chunk."""
+    run = Run((8, 11, 5, 21), "float32", reset_after=reset_after)
+    expected = run()
+    for rows in (slice(0, 1), slice(2, 5), slice(5, 11)):
+        *_, tape = grus.gru_forward(run.x[:, rows], run.h0[rows], run.params, **run.options)
+        d = grus.gru_backward(tape, run.d_output[:, rows], run.d_h_n[rows])
+        np.testing.assert_array_equal(d.x, expected["x"][:, rows])
+        np.testing.assert_array_equal(d.h0, expected["h0"][rows])
+    _, h_3, first = grus.gru_forward(run.x[:3], run.h0, run.params, **run.options)
+    *_, second = grus.gru_forward(run.x[3:], h_3, run.params, **run.options)
+    later = grus.gru_backward(second, run.d_output[3:], run.d_h_n)
+    earlier = grus.gru_backward(first, run.d_output[:3], later.h0)
+    np.testing.assert_array_equal(np.concatenate([earlier.x, later.x]), expected["x"])
+    np.testing.assert_array_equal(earlier.h0, expected["h0"])
+
+
+@pytest.mark.skipif("x86-64-v3" not in ISAS or "x86-64-v4" not in ISAS, reason="needs two fused instruction sets")
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("reset_after", [True, False])
+@pytest.mark.parametrize("functions", [("tanh", "sigmoid"), ("elu", "hard_sigmoid"), ("softsign", "sigmoid")])
+def test_every_fused_instruction_set(functions: tuple[str, str], reset_after: bool, dtype: str) -> None:
+    for sizes in ((7, 9, 13, 21), (3, 1, 40, 67), (40, 8, 3, 5)):
+        new, gate = functions
+        run = Run(sizes, dtype, "all", reset_after=reset_after, activation=new, gate_activation=gate)
+        with instruction_set("x86-64-v3"):
+            expected = run()
+        with instruction_set("x86-64-v4"):
+            assert_same_bits(run(), expected)
+
+
+# --------------------------------------------------------------------------------------------------- threads
+
+
+def test_many_python_threads_at_once() -> None:
+    grus.set_num_threads(2)
+    runs = [Run(sizes, "float32", seed=seed) for seed, sizes in enumerate([BY_ROWS, BY_UNITS] * 4)]
+    expected = [run() for run in runs]
+    with ThreadPoolExecutor(8) as executor:
+        for _ in range(5):
+            for found, right in zip(executor.map(lambda run: run(), runs), expected, strict=True):
+                assert_same_bits(found, right)
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="this system does not fork")
+def test_a_forked_child_has_threads_of_its_own() -> None:
+    script = (
+        f"import os, signal, sys\nsys.path.insert(0, {os.path.dirname(__file__)!r})\nimport grus\n"
+        "from native_cases import Run\n"
+        "grus.set_num_threads(2)\n"
+        f"runs = [Run(sizes, 'float32') for sizes in {[BY_ROWS, BY_UNITS]}]\n"
+        "before = [run() for run in runs]\n"
+        "child = os.fork()\n"
+        "if child == 0:\n"
+        "    signal.alarm(60)\n"
+        "    same = all((run()[k] == v).all() for run, b in zip(runs, before) for k, v in b.items())\n"
+        "    os._exit(0 if same else 1)\n"
+        "status = os.waitpid(child, 0)[1]\n"
+        "same = all((run()[k] == v).all() for run, b in zip(runs, before) for k, v in b.items())\n"
+        "print(status, same)"
+    )
+    result = python(script)
+    assert result.stdout.split() == ["0", "True"], result.stderr
+
+
+@pytest.mark.parametrize(
+    ("environment", "threads"),
+    [({"GRUS_NUM_THREADS": "3", "OMP_NUM_THREADS": "1"}, "3"), ({"OMP_NUM_THREADS": "1,2"}, "1")],
+)
+def test_the_environment_sets_the_number_of_threads(environment: dict[str, str], threads: str) -> None:
+    assert python("import grus; print(grus.num_threads())", **environment).stdout.strip() == threads
+
+
+def test_set_num_threads() -> None:
+    grus.set_num_threads(3)
+    assert grus.num_threads() == 3
+    grus.set_num_threads(None)
+    assert python("import grus; print(grus.num_threads())").stdout.strip() == str(grus.cpu_info()["threads"])
+    with pytest.raises(ValueError, match="n must be at least 1; got 0"):
+        grus.set_num_threads(0)
