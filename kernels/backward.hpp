@@ -87,6 +87,7 @@ struct ResetBackward {
     static constexpr int segments = 1;
 
     GRUS_INLINE Size length(int) const { return panels.K; }
+    GRUS_INLINE bool idle(Size b) const { return !step.valid(b); }
     GRUS_INLINE const Real* row(Size b, int) const { return context.planes(step.t, b) + 2 * context.H; }
     GRUS_INLINE void start(Size, Size p, V* sums) const {
         for (int v = 0; v < panels.width(p); ++v) sums[v] = V{};
@@ -117,6 +118,7 @@ struct StateBackward {
     const Real* columns = context.scratch.packed_recurrent;
 
     GRUS_INLINE Size length(int s) const { return s == 0 ? 2 * context.H : context.H; }
+    GRUS_INLINE bool idle(Size b) const { return !step.valid(b); }
     GRUS_INLINE const Real* row(Size b, int s) const {
         return context.planes(step.t, b) + (s == 0 ? 0 : 3 * context.H);
     }
@@ -204,6 +206,7 @@ struct InputGradient {
     static constexpr int segments = 1;
 
     GRUS_INLINE Size length(int) const { return panels.K; }
+    GRUS_INLINE bool idle(Size m) const { return context.problem.layer.valid && !context.problem.layer.valid[m]; }
     GRUS_INLINE const Real* row(Size m, int) const { return context.problem.workspace + m * 4 * context.H; }
     void start(Size, Size p, V* sums) const {
         for (int v = 0; v < panels.width(p); ++v) sums[v] = V{};

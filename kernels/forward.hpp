@@ -72,6 +72,7 @@ struct InputProjection {
     static constexpr int segments = 1;
 
     GRUS_INLINE Size length(int) const { return panels.K; }
+    GRUS_INLINE bool idle(Size m) const { return !is_valid(context.problem.layer, t(m), b(m)); }
     GRUS_INLINE Size t(Size m) const { return first + m / (batch.last - batch.first); }
     GRUS_INLINE Size b(Size m) const { return batch.first + m % (batch.last - batch.first); }
     GRUS_INLINE const Real* row(Size m, int) const {
@@ -104,6 +105,7 @@ struct StepAfter {
     static constexpr int segments = 1;
 
     GRUS_INLINE Size length(int) const { return panels.K; }
+    GRUS_INLINE bool idle(Size b) const { return !step.valid(b); }
     GRUS_INLINE const Real* row(Size b, int) const { return step.h_prev(b); }
     GRUS_INLINE void start(Size b, Size p, V* sums) const {
         const Size H = context.H, unit = panels.first_unit(p), units = H - unit;
@@ -141,6 +143,7 @@ struct StepBeforeGates {
     static constexpr int segments = 1;
 
     GRUS_INLINE Size length(int) const { return panels.K; }
+    GRUS_INLINE bool idle(Size b) const { return !step.valid(b); }
     GRUS_INLINE const Real* row(Size b, int) const { return step.h_prev(b); }
     GRUS_INLINE void start(Size b, Size p, V* sums) const {
         const Size unit = panels.first_unit(p), units = context.H - unit;
@@ -170,6 +173,7 @@ struct StepBeforeState {
     static constexpr int segments = 1;
 
     GRUS_INLINE Size length(int) const { return panels.K; }
+    GRUS_INLINE bool idle(Size b) const { return !step.valid(b); }
     GRUS_INLINE const Real* row(Size b, int) const { return context.planes(step.t, b) + 3 * context.H; }
     GRUS_INLINE void start(Size b, Size p, V* sums) const {
         const Size H = context.H;

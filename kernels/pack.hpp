@@ -45,36 +45,59 @@ GRUS_INLINE Size packed_size(const GatePanels<gates>& panels) {
 }
 GRUS_INLINE Size packed_size(const ColumnPanels& panels) { return panels.vectors() * panels.K * W; }
 
+/// Rows become columns. Each round swaps, in squares of 2 * size, the two that lie off the diagonal.
+GRUS_INLINE void transpose(V (&square)[W]) {
+#pragma GCC unroll 4
+    for (int size = W / 2; size > 0; size /= 2)
+#pragma GCC unroll 16
+        for (int i = 0; i < W; ++i) {
+            if (i & size) continue;
+            V &upper = square[i], &lower = square[i + size], swapped_upper, swapped_lower;
+#pragma GCC unroll 16
+            for (int lane = 0; lane < W; ++lane) {
+                swapped_upper[lane] = lane & size ? lower[lane - size] : upper[lane];
+                swapped_lower[lane] = lane & size ? lower[lane] : upper[lane + size];
+            }
+            upper = swapped_upper;
+            lower = swapped_lower;
+        }
+}
+
+/// rows [N, K] -> to[k * step + lane] = rows[lane][k] for `lanes` <= W of its rows, and zeros in the other lanes.
+inline void pack_transposed(Real* to, Size step, const Real* rows, Size K, Size lanes) {
+    V square[W];
+    for (Size k = 0; k < K; k += W) {
+        for (Size lane = 0; lane < W; ++lane) square[lane] = lane < lanes ? load(rows + lane * K + k, K - k) : V{};
+        transpose(square);
+        for (Size i = 0; i < least(W, K - k); ++i) store(to + (k + i) * step, square[i]);
+    }
+}
+
 /// weight [gates * H, K] -> the panels, transposed: column g * H + unit of the product is row g * H + unit.
 template <int gates>
 void pack_gates(Real* packed, const Real* weight, const GatePanels<gates>& panels, Size first, Size last) {
     const Size K = panels.K, H = panels.H;
     for (Size p = first; p < last; ++p)
         for (int g = 0; g < gates; ++g) {
-            const Size unit = panels.first_unit(p), units = least(W, H - unit);
-            const Real* from = weight + (g * H + unit) * K;
+            const Size unit = panels.first_unit(p);
             Real* to = packed + panels.offset(p) + g * W;
-            for (Size k = 0; k < K; ++k, to += gates * W)
-                for (Size lane = 0; lane < W; ++lane) to[lane] = lane < units ? from[lane * K + k] : Real(0);
+            pack_transposed(to, gates * W, weight + (g * H + unit) * K, K, least(W, H - unit));
         }
 }
 
 /// matrix [K, N] (transposed: [N, K]) -> the panels first ... last.
-inline void pack_columns(Real* packed, const Real* matrix, bool transposed, const ColumnPanels& panels,
-                         Size first, Size last) {
+inline void pack_columns(Real* packed, const Real* matrix, bool transposed, const ColumnPanels& panels, Size first,
+                         Size last) {
     const Size K = panels.K, N = panels.N;
     for (Size p = first; p < last; ++p)
         for (int v = 0; v < panels.width(p); ++v) {
-            const Size column = panels.first_column(p) + v * W, lanes = least(W, N - column),
-                       step = panels.width(p) * W;
+            const Size column = panels.first_column(p) + v * W, lanes = N - column, step = panels.width(p) * W;
             Real* to = packed + panels.offset(p) + v * W;
-            if (!transposed) {
+            if (transposed) {
+                pack_transposed(to, step, matrix + column * K, K, least(W, lanes));
+            } else {
                 for (Size k = 0; k < K; ++k) store(to + k * step, load(matrix + k * N + column, lanes));
-                continue;
             }
-            for (Size k = 0; k < K; ++k)
-                for (Size lane = 0; lane < W; ++lane)
-                    to[k * step + lane] = lane < lanes ? matrix[(column + lane) * K + k] : Real(0);
         }
 }
 

@@ -68,28 +68,26 @@ __attribute__((noinline)) void add_product(V* __restrict sums, A a, const Real* 
 
 /// One block of a job: start values, product, and what the job does with the sums.
 ///
-/// A job is: `panels`, `columns` (packed), `segments` of k; `length(s)` and `row(m, s)`; `start(m, p, sums)`
-/// and `finish(m, p, sums)` for row m and panel p. Rows past `count` repeat the last one and are dropped.
+/// A job is: `panels`, `columns` (packed), `segments` of k; `length(s)` and `row(m, s)`; `start(m, p, sums)` and
+/// `finish(m, p, sums)` for row m and panel p; `idle(m)`, true where finish does not need the sums. Rows past
+/// `count` repeat the last one and are dropped.
 template <int R, int P, int G, class Job>
 void run_block(const Job& job, Size first, Size count, Size p) {
-    alignas(vector_bytes) V sums[R * P * G];
-    for (int m = 0; m < R; ++m)
-        for (int i = 0; i < P; ++i) {
-            V* own = sums + (m * P + i) * G;
-            if (m < count) {
-                job.start(first + m, p + i, own);
-            } else {
-                for (int g = 0; g < G; ++g) own[g] = V{};
-            }
+    alignas(vector_bytes) V sums[R * P * G] = {};
+    bool idle = true;
+    for (Size m = 0; m < count; ++m) idle = idle && job.idle(first + m);
+    if (!idle) {
+        for (Size m = 0; m < count; ++m)
+            for (int i = 0; i < P; ++i) job.start(first + m, p + i, sums + (m * P + i) * G);
+        const Real* columns = job.columns + job.panels.offset(p);
+        for (int s = 0; s < job.segments; ++s) {
+            Rows<R> rows;
+            for (int m = 0; m < R; ++m) rows.at[m] = job.row(first + least(m, count - 1), s);
+            add_product<R, P, G>(sums, rows, columns, job.panels.size(p), job.length(s));
+            columns += job.length(s) * G * W;
         }
-    const Real* columns = job.columns + job.panels.offset(p);
-    for (int s = 0; s < job.segments; ++s) {
-        Rows<R> rows;
-        for (int m = 0; m < R; ++m) rows.at[m] = job.row(first + least(m, count - 1), s);
-        add_product<R, P, G>(sums, rows, columns, job.panels.size(p), job.length(s));
-        columns += job.length(s) * G * W;
     }
-    for (int m = 0; m < R && m < count; ++m)
+    for (Size m = 0; m < count; ++m)
         for (int i = 0; i < P; ++i) job.finish(first + m, p + i, sums + (m * P + i) * G);
 }
 

@@ -7,6 +7,10 @@
 namespace grus {
 namespace {
 
+GRUS_INLINE bool is_valid(const Layer<Real>& layer, Size t, Size b) {
+    return !layer.valid || layer.valid[t * layer.sizes.B + b];
+}
+
 /// One step of a layer: where its arrays are, row by row.
 struct Step {
     const Layer<Real>& layer;
@@ -17,7 +21,7 @@ struct Step {
     Step(const Layer<Real>& layer, Sequence<const Real> states, Size index)
         : layer(layer), states(states), index(index), t(layer.reverse ? layer.sizes.T - 1 - index : index) {}
 
-    GRUS_INLINE bool valid(Size b) const { return !layer.valid || layer.valid[t * layer.sizes.B + b]; }
+    GRUS_INLINE bool valid(Size b) const { return is_valid(layer, t, b); }
     GRUS_INLINE bool reset(Size b) const { return layer.reset && layer.reset[t * layer.sizes.B + b]; }
 
     /// The state [H] that row b's step starts from.

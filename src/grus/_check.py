@@ -10,6 +10,7 @@ import math
 import numbers
 import operator
 from collections.abc import Iterable, Mapping, Sequence
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -17,6 +18,7 @@ import numpy as np
 Array = np.ndarray[Any, np.dtype[Any]]
 Shape = tuple[int, ...]
 DTYPES = ("float32", "float64", "complex128")
+_NATIVE = frozenset(np.dtype(name) for name in DTYPES)  # a dtype of another byte order equals none of them
 
 
 # --------------------------------------------------------------------------------------------------- numbers
@@ -148,8 +150,8 @@ def array(name: str, value: Any) -> Array:
 def floating(name: str, value: Any, expected: np.dtype[Any] | None = None, why: str = "") -> Array:
     """An array of dtype ``expected`` (or any that grus computes in): a cast is never made silently."""
     result = array(name, value)
-    wanted = DTYPES if expected is None else (expected.name,)
-    if result.dtype.name not in wanted or not result.dtype.isnative:
+    if result.dtype not in _NATIVE if expected is None else result.dtype != expected:
+        wanted = DTYPES if expected is None else (expected.name,)
         because = f" because {why}" if why else ""
         got = "None" if value is None else result.dtype
         to = expected or np.dtype("float32")
@@ -157,6 +159,12 @@ def floating(name: str, value: Any, expected: np.dtype[Any] | None = None, why: 
         advice = f" Pass {start}{to.name!r})." if np.can_cast(result.dtype, to, "same_kind") else ""
         raise TypeError(f"{name} must be {' or '.join(wanted)}{because}; got {got}.{advice}")
     return result
+
+
+@cache
+def named_dtype(name: str, of: np.dtype[Any]) -> str:
+    """``x is float32``, kept: NumPy takes long to find a dtype's name."""
+    return f"{name} is {of}"
 
 
 def real(name: str, value: Any) -> Array:
@@ -169,8 +177,9 @@ def real(name: str, value: Any) -> Array:
 
 def shaped(name: str, array: Array, expected: Sequence[int | str], why: str) -> Array:
     """An array of the expected shape; a letter stands for a free axis."""
-    fits = array.ndim == len(expected) and all(
-        isinstance(want, str) or want == got for want, got in zip(expected, array.shape, strict=True)
+    fits = array.shape == tuple(expected) or (
+        array.ndim == len(expected)
+        and all(isinstance(want, str) or want == got for want, got in zip(expected, array.shape, strict=True))
     )
     if not fits:
         raise ValueError(f"{name} must have shape {show(expected)} because {why}; got {array.shape}.")

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -130,6 +131,8 @@ class Activation:
         """
         if isinstance(spec, Activation):
             return spec
+        if isinstance(spec, str) and spec in NAMES:
+            return _by_name(spec)
         settings = {str(k): v for k, v in spec.items()} if isinstance(spec, Mapping) else {"name": spec}
         name = _check.choice(argument, settings.pop("name", None), NAMES)
         return cls(name, **settings)
@@ -168,8 +171,13 @@ class Activation:
         return isinstance(other, Activation) and self.config() == other.config()
 
     def __hash__(self) -> int:
-        return hash((self.name, *sorted(self.parameters.items())))
+        return hash(self.name)  # cheap: engines look up what they made of it at every call
 
     def __repr__(self) -> str:
         parameters = "".join(f", {k}={v:g}" for k, v in self.parameters.items())
         return f"Activation({self.name!r}{parameters})"
+
+
+@cache
+def _by_name(name: str) -> Activation:
+    return Activation(name)

@@ -288,8 +288,9 @@ def _checked_params(params: GRUParams, x: Array) -> Weights:
     """The arrays of ``params`` as the engines take them, each of x's dtype and of a shape that fits x."""
     if not isinstance(params, GRUParams):
         raise TypeError(f"params must be a GRUParams; got {type(params).__name__}.")
+    of_x = _check.named_dtype("x", x.dtype)
     arrays = {
-        name: _check.floating(name, a, x.dtype, f"x is {x.dtype}")
+        name: _check.floating(name, a, x.dtype, of_x)
         for name, a in params._asdict().items()
         if a is not None or name.startswith("weight")
     }
