@@ -206,7 +206,9 @@ struct InputGradient {
     static constexpr int segments = 1;
 
     GRUS_INLINE Size length(int) const { return panels.K; }
-    GRUS_INLINE bool idle(Size m) const { return context.problem.layer.valid && !context.problem.layer.valid[m]; }
+    GRUS_INLINE bool idle(Size m) const {
+        return context.problem.layer.valid && !context.problem.layer.valid[m];
+    }
     GRUS_INLINE const Real* row(Size m, int) const { return context.problem.workspace + m * 4 * context.H; }
     void start(Size, Size p, V* sums) const {
         for (int v = 0; v < panels.width(p); ++v) sums[v] = V{};

@@ -3,6 +3,8 @@
 /// @file How weights are packed: panels of up to three vectors of columns, [panel][k][vector][lane], so that
 /// a product reads them in one sequential stream. Lanes past the last column are zeros.
 
+#include <utility>
+
 #include "simd.hpp"
 
 namespace grus {
@@ -45,29 +47,42 @@ GRUS_INLINE Size packed_size(const GatePanels<gates>& panels) {
 }
 GRUS_INLINE Size packed_size(const ColumnPanels& panels) { return panels.vectors() * panels.K * W; }
 
-/// Rows become columns. Each round swaps, in squares of 2 * size, the two that lie off the diagonal.
-GRUS_INLINE void transpose(V (&square)[W]) {
-#pragma GCC unroll 4
-    for (int size = W / 2; size > 0; size /= 2)
-#pragma GCC unroll 16
-        for (int i = 0; i < W; ++i) {
-            if (i & size) continue;
-            V &upper = square[i], &lower = square[i + size], swapped_upper, swapped_lower;
-#pragma GCC unroll 16
-            for (int lane = 0; lane < W; ++lane) {
-                swapped_upper[lane] = lane & size ? lower[lane - size] : upper[lane];
-                swapped_lower[lane] = lane & size ? lower[lane] : upper[lane + size];
-            }
-            upper = swapped_upper;
-            lower = swapped_lower;
-        }
+/// The lanes of two vectors, one after the other, in another order.
+template <int... order>
+GRUS_INLINE V shuffle(V a, V b) {
+#if __has_builtin(__builtin_shufflevector)
+    return __builtin_shufflevector(a, b, order...);
+#else
+    return __builtin_shuffle(a, b, Words{order...});  // GCC 11
+#endif
 }
 
-/// rows [N, K] -> to[k * step + lane] = rows[lane][k] for `lanes` <= W of its rows, and zeros in the other lanes.
+/// In two rows of a square, `size` apart: swaps the squares of that size which lie off the diagonal.
+template <int size, int... lane>
+GRUS_INLINE void swap_squares(V& upper, V& lower, std::integer_sequence<int, lane...>) {
+    const V a = upper, b = lower;
+    upper = shuffle<(lane & size ? W + lane - size : lane)...>(a, b);
+    lower = shuffle<(lane & size ? W + lane : lane + size)...>(a, b);
+}
+
+/// Rows become columns.
+template <int size = W / 2>
+GRUS_INLINE void transpose(V (&square)[W]) {
+#pragma GCC unroll 16
+    for (int i = 0; i < W; ++i)
+        if (!(i & size))
+            swap_squares<size>(square[i], square[i + size], std::make_integer_sequence<int, W>());
+    if constexpr (size > 1) transpose<size / 2>(square);
+}
+
+/// rows [N, K] -> to[k * step + lane] = rows[lane][k] for `lanes` <= W of its rows, and zeros in the other
+/// lanes.
 inline void pack_transposed(Real* to, Size step, const Real* rows, Size K, Size lanes) {
     V square[W];
     for (Size k = 0; k < K; k += W) {
-        for (Size lane = 0; lane < W; ++lane) square[lane] = lane < lanes ? load(rows + lane * K + k, K - k) : V{};
+#pragma GCC unroll 16
+        for (Size lane = 0; lane < W; ++lane)
+            square[lane] = lane < lanes ? load(rows + lane * K + k, K - k) : V{};
         transpose(square);
         for (Size i = 0; i < least(W, K - k); ++i) store(to + (k + i) * step, square[i]);
     }
@@ -86,12 +101,13 @@ void pack_gates(Real* packed, const Real* weight, const GatePanels<gates>& panel
 }
 
 /// matrix [K, N] (transposed: [N, K]) -> the panels first ... last.
-inline void pack_columns(Real* packed, const Real* matrix, bool transposed, const ColumnPanels& panels, Size first,
-                         Size last) {
+inline void pack_columns(Real* packed, const Real* matrix, bool transposed, const ColumnPanels& panels,
+                         Size first, Size last) {
     const Size K = panels.K, N = panels.N;
     for (Size p = first; p < last; ++p)
         for (int v = 0; v < panels.width(p); ++v) {
-            const Size column = panels.first_column(p) + v * W, lanes = N - column, step = panels.width(p) * W;
+            const Size column = panels.first_column(p) + v * W, lanes = N - column,
+                       step = panels.width(p) * W;
             Real* to = packed + panels.offset(p) + v * W;
             if (transposed) {
                 pack_transposed(to, step, matrix + column * K, K, least(W, lanes));

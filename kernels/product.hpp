@@ -68,9 +68,9 @@ __attribute__((noinline)) void add_product(V* __restrict sums, A a, const Real* 
 
 /// One block of a job: start values, product, and what the job does with the sums.
 ///
-/// A job is: `panels`, `columns` (packed), `segments` of k; `length(s)` and `row(m, s)`; `start(m, p, sums)` and
-/// `finish(m, p, sums)` for row m and panel p; `idle(m)`, true where finish does not need the sums. Rows past
-/// `count` repeat the last one and are dropped.
+/// A job is: `panels`, `columns` (packed), `segments` of k; `length(s)` and `row(m, s)`; `start(m, p, sums)`
+/// and `finish(m, p, sums)` for row m and panel p; `idle(m)`, true where finish does not need the sums. Rows
+/// past `count` repeat the last one and are dropped.
 template <int R, int P, int G, class Job>
 void run_block(const Job& job, Size first, Size count, Size p) {
     alignas(vector_bytes) V sums[R * P * G] = {};
