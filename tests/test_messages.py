@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 import grus
-from grus import nn
+from grus import _core, _engine, nn
 
 MODULES = (
     "_check", "_engine", "_layout", "_stack", "activations", "equations", "functional", "gradcheck", "layer",
@@ -29,6 +29,8 @@ PARAMS = grus.GRUParams.random(2, 3, rng=0)
 ONES = np.ones((4, 5), bool)
 STATE = GRU.state_dict()
 GATES = "identity, tanh, sigmoid, relu, leaky_relu, elu, softsign, hard_sigmoid, hard_sigmoid_keras2"
+ISAS = _core.available_instruction_sets()
+ENGINES = ["reference", "native"] if ISAS else ["reference"]
 ROWS: list[Any] = []
 
 
@@ -122,8 +124,13 @@ row(
     build(init="orthogonl"),
 )  # fmt: skip
 row(
-    "engine", ValueError, "engine must be one of reference; got 'gpu'.",
+    "engine", ValueError, f"engine must be one of {', '.join(ENGINES)}; got 'gpu'.",
     lambda: grus.use_engine("gpu").__enter__(),
+)  # fmt: skip
+row(
+    "GRUS_ISA", RuntimeError,
+    f"GRUS_ISA must be one of {', '.join(ISAS) or 'none'} on this machine; got 'sse9'. Unset it for the best one.",
+    lambda: _engine._use_named_instruction_set("sse9", ISAS),
 )  # fmt: skip
 for name, value, got in (
     ("activation", "tahn", "'tahn'. Did you mean 'tanh'?"),

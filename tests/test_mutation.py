@@ -28,7 +28,7 @@ TAG = re.compile(r"#.*\(([FB]\d'?)\)")
 TAGGED = {number: match[1] for number, line in enumerate(SOURCE.splitlines(), 1) if (match := TAG.search(line))}
 WHOLE = [  # mutated throughout, tagged lines and others
     "step_forward", "step_backward", "sequence_forward", "sequence_backward", "_weight_gradients", "_blocks",
-    "_outer_sum", "_order", "_used", "_reset_before", "_previous_states",
+    "_outer_sum", "_order", "_used", "reset_before", "_previous_states",
 ]  # fmt: skip
 
 OPERATORS: dict[type[ast.operator], tuple[type[ast.operator], ...]] = {
