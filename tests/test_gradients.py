@@ -131,3 +131,11 @@ def test_sigmoid_cannot_overflow(dtype: str) -> None:
     a = np.array([-np.inf, -1e4, -800, 0, 800, 1e4, np.inf], dtype)
     with np.errstate(over="raise", invalid="raise", divide="raise"):
         np.testing.assert_array_equal(grus.Activation("sigmoid")(a), np.array([0, 0, 0, 0.5, 1, 1, 1], dtype))
+
+
+@pytest.mark.parametrize("engine", ["reference", "native"])
+@pytest.mark.parametrize("name", ELEMENTWISE)
+def test_nan_goes_through_every_activation(name: str, engine: str) -> None:
+    gru = grus.GRU(1, 2, activation=name, seed=0)
+    with grus.use_engine(engine):
+        assert np.isnan(gru(np.full((1, 2, 1), np.nan, np.float32)).output).all()

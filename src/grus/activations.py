@@ -59,7 +59,7 @@ _ROWS: dict[str, _Row] = {
     "identity": _Row(lambda a: a, lambda y: np.ones_like(y)),
     "tanh": _Row(np.tanh, lambda y: 1 - y * y),
     "sigmoid": _Row(sigmoid, lambda y: y * (1 - y)),
-    "relu": _Row(lambda a: np.where(a.real > 0, a, 0), lambda y: np.where(y.real > 0, 1, 0)),
+    "relu": _Row(lambda a: np.where(a.real <= 0, 0, a), lambda y: np.where(y.real > 0, 1, 0)),
     "leaky_relu": _Row(
         lambda a, alpha: np.where(a.real > 0, a, alpha * a),
         lambda y, alpha: np.where(y.real > 0, 1, alpha),
