@@ -62,7 +62,8 @@ def gradcheck(
 ) -> dict[str, float]:
     """The relative error of every gradient of a GRU against complex steps.
 
-    The loss is a random weighted sum of ``output`` and ``h_n``.
+    The loss is a random weighted sum of ``output`` and ``h_n``. The gradients are those of the engine in use; the
+    complex steps always run on the reference.
 
     Parameters
     ----------
