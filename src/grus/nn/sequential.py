@@ -149,7 +149,6 @@ class Sequential:
     def __setstate__(self, state: dict[str, Any]) -> None:
         """A copy, or what comes out of a pickle, has views of its own buffer again."""
         self.__dict__.update(state)
-        self.parameters.place_on(self.flat.copy())  # joblib hands over a read-only memory map
         for layer, part in zip(self.layers, self.slices(), strict=True):
             layer.parameters.place_on(self.flat[part])
 
