@@ -90,6 +90,15 @@ def test_an_existing_model_is_not_replaced_unasked(trained: Path) -> None:
     assert (trained / "japanese-vowels.safetensors").read_bytes() == before
 
 
+@pytest.mark.parametrize("name", ["m.png", "m.metrics.json"])
+def test_what_stands_beside_a_model_is_not_replaced_unasked_either(name: str, tmp_path: Path) -> None:
+    (tmp_path / name).write_text("mine")
+    output = run(tmp_path, "train", "japanese-vowels", *SMALL, "--quiet", "--out", "m.safetensors", code=1)
+    assert f"'{name}' exists. Name another file with --out, or replace it with --force." in output
+    assert (tmp_path / name).read_text() == "mine"
+    assert not (tmp_path / "m.safetensors").exists()
+
+
 def test_the_same_seed_trains_the_same_model(trained: Path, tmp_path: Path) -> None:
     run(tmp_path, "train", "japanese-vowels", *SMALL, "--out", "again.safetensors", "--quiet")
     first, again = (

@@ -53,7 +53,8 @@ class Files:
         for path in (self.model, self.metrics):
             if not path.parent.is_dir():
                 raise FileNotFoundError(f"the folder {str(path.parent)!r} does not exist; make it first.")
-        check_absent(self.model, replace)
+        for path in (self.model, self.metrics, self.picture):
+            check_absent(path, replace)
 
 
 def check_absent(path: Path, replace: bool) -> None:
