@@ -22,7 +22,7 @@ __attribute__((noinline)) inline V activate(const Activation& activation, V a) {
         case Function::leaky_relu:
             return select(a > zero, a, alpha * a);
         case Function::elu:
-            return select(a < zero, alpha * expm1_of_negative(select(a < zero, a, zero)), a);
+            return select(a < zero, -alpha * one_minus_exp(select(a < zero, a, zero)), a);
         case Function::softsign:
             return a / (one + magnitude(a));
         case Function::hard_sigmoid: {

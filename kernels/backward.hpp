@@ -1,31 +1,29 @@
 #pragma once
 
-/// @file A sequence backward: the recurrence, step by step from the last one run; then dx and the weights.
+/// @file A sequence backward, some steps after the other from the last one run: the recurrence through them,
+/// then their dx and their share of the weights' gradients, while their planes are in the cache.
 ///
 /// The product that ends one step, dh_prev, has the gate gradients of the step before as its epilogue, so
 /// that a state's gradient is used while it is in registers.
 
-#include "flush.hpp"
-#include "gates.hpp"
-#include "steps.hpp"
+#include "forward.hpp"
 #include "weight_gradients.hpp"
 
 namespace grus {
 namespace {
 
+/// Every number that the workers share beside the call's arguments.
 struct BackwardScratch {
+    Scratch scratch;
     ColumnPanels recurrent;  // of weight_hh (3H, H) for (B3), of its rows r | z (2H, H) for (B3')
     ColumnPanels new_gate;   // of weight_hn (H, H), for (B3')
     ColumnPanels input;      // of weight_ih (3H, I)
     Real *packed_recurrent, *packed_new, *packed_input;
     Real* carry;  // [B, H] what of dh goes past the products: dh * z, and all of it where a step is not valid
-    Real* blocks;  // the weight gradients' own, of each worker
-    Size block_size, size;
 
-    BackwardScratch(const Layer<Real>& layer, int workers, Real* base) {
+    BackwardScratch(const Layer<Real>& layer, Real* base) : scratch(base) {
         const auto [T, B, I, H] = layer.sizes;
         const bool after = layer.form.reset_after;
-        Scratch scratch(base);
         recurrent = {after ? 3 * H : 2 * H, H};
         new_gate = {H, after ? 0 : H};
         input = {3 * H, I};
@@ -33,217 +31,361 @@ struct BackwardScratch {
         packed_new = scratch.take(packed_size(new_gate));
         packed_input = scratch.take(packed_size(input));
         carry = scratch.take(B * H);
-        block_size = WeightGradients::scratch_size(layer);
-        blocks = scratch.take(workers * block_size);
-        size = scratch.used();
+    }
+
+    void pack(const Layer<Real>& layer, const Worker& worker) const {
+        const Size H = layer.sizes.H;
+        const auto pack = [&](Real* packed, const Real* matrix, const ColumnPanels& panels) {
+            const Range part = share(panels.count(), 1, worker);
+            pack_columns(packed, matrix, false, panels, part.first, part.last);
+        };
+        pack(packed_recurrent, layer.weight_hh, recurrent);
+        pack(packed_new, layer.weight_hh + 2 * H * H, new_gate);
+        pack(packed_input, layer.weight_ih, input);
+    }
+
+    /// Steps that are taken together: as many as a block of weight gradients has rows for, at least one.
+    static Size chunk_steps(const Sizes& sizes) {
+        return most(1, least(sizes.T, block_size / most(sizes.B, 1)));
     }
 };
 
-struct BackwardContext {
+/// Where one row of the batch has what a step's gate gradients are made of.
+struct GateRow {
+    Real* planes;
+    const Real *h_prev, *d_states;
+    bool idle;
+};
+
+/// One row of the batch at one step backward, and at the step that is next.
+struct BackwardRow {
+    Real *planes, *carry;
+    const Real* h_prev;
+    Real* d_reset_state;  // null: the step begins no sequence
+    Real* dh_prev;        // where it belongs when no step of the chunk is next
+    GateRow next;
+    bool idle;
+};
+
+/// What the jobs of one step backward share.
+template <class Functions>
+struct BackwardStep {
+    using Row = BackwardRow;
+
     const Backward<Real>& problem;
     const BackwardScratch& scratch;
+    const Functions& functions;
+    const StepRows& chunk;
+    Size first, index;  // places in the order of running: of the chunk's first step, and of this one
     Size H = problem.layer.sizes.H;
 
-    GRUS_INLINE Real* planes(Size t, Size b) const {
-        return problem.workspace + (t * problem.layer.sizes.B + b) * 4 * H;
+    GRUS_INLINE GateRow gate_row(Size t, Size b) const {
+        const auto& d_states = problem.d_states;
+        const StepRows::Row row = chunk.row(t, b);
+        return {row.planes, row.h_prev, d_states.data + t * d_states.step + b * d_states.row, row.idle};
     }
-    GRUS_INLINE Real* carry(Size b) const { return scratch.carry + b * H; }
-    Step step(Size index) const { return {problem.layer, problem.states, index}; }
-};
+    GRUS_INLINE Row row(Size b) const {
+        const Steps steps{problem.layer, problem.states};
+        const Size t = steps.time(index);
+        const StepRows::Row here = chunk.row(t, b);
+        const bool ends = index == first;
+        Real* carry = scratch.carry + b * H;
+        return {here.planes,
+                carry,
+                here.h_prev,
+                steps.reset(t, b) ? problem.d_reset_state + b * H : nullptr,
+                index == 0 ? problem.dh0 + b * H : carry,
+                ends ? GateRow{} : gate_row(steps.time(index - 1), b),
+                here.idle};
+    }
+    GRUS_INLINE void locate(Size first_row, Size count, Row* rows) const {
+        for (Size m = 0; m < count; ++m) rows[m] = row(first_row + m);
+    }
 
-/// The gate gradients of units `unit` ... of a row at `step`, from dh as it arrives from the step after it.
-template <class Functions>
-void gate_gradients(const BackwardContext& context, const Functions& functions, const Step& step, Size b,
-                    Size unit, V dh) {
-    const Size H = context.H, units = H - unit;
-    const auto& d_states = context.problem.d_states;
-    Real* planes = context.planes(step.t, b) + unit;
-    dh += load(d_states.data + step.t * d_states.step + b * d_states.row + unit, units);
-    if (!step.valid(b)) {  // the planes may hold NaN there, from what x holds
-        for (int g = 0; g < 4; ++g) store(planes + g * H, V{}, units);
-        return store(context.carry(b) + unit, dh, units);
+    /// The gate gradients of units `unit` ... of a row, from dh as it arrives from the step after it.
+    template <bool whole>
+    GRUS_INLINE void gate_gradients(const GateRow& row, Real* carry, Size unit, V dh) const {
+        const Size units = H - unit;
+        Real *r = row.planes + unit, *z = r + H, *n = z + H, *gh_n = n + H;
+        carry += unit;
+        dh += load<whole>(row.d_states + unit, units);
+        if (row.idle) {  // the planes may hold NaN there, from what x holds
+            for (Real* gate : {r, z, n, gh_n}) store<whole>(gate, V{}, units);
+            return store<whole>(carry, dh, units);
+        }
+        const V h_prev = load<whole>(row.h_prev + unit, units), new_gate = load<whole>(n, units);
+        const auto d =
+            new_and_update_backward(functions, dh, load<whole>(z, units), new_gate, h_prev);
+        V dg_r, dgh_n;
+        if (problem.layer.form.reset_after) {
+            reset_backward_after(functions, d.dgx_n, load<whole>(r, units), load<whole>(gh_n, units), dg_r,
+                                 dgh_n);
+            store<whole>(r, dg_r, units);
+            store<whole>(gh_n, dgh_n, units);
+        }
+        store<whole>(carry, d.dh_prev, units);
+        store<whole>(z, d.dg_z, units);
+        store<whole>(n, d.dgx_n, units);
     }
-    const V h_prev = load(step.h_prev(b) + unit, units);
-    const V z = load(planes + H, units), n = load(planes + 2 * H, units);
-    const auto d = new_and_update_backward(functions, dh, z, n, h_prev);
-    store(context.carry(b) + unit, d.dh_prev, units);
-    store(planes + H, d.dg_z, units);
-    store(planes + 2 * H, d.dgx_n, units);
-    if (!context.problem.layer.form.reset_after) return;
-    V dg_r, dgh_n;
-    reset_backward_after(functions, d.dgx_n, load(planes, units), load(planes + 3 * H, units), dg_r, dgh_n);
-    store(planes, dg_r, units);
-    store(planes + 3 * H, dgh_n, units);
-}
+};
 
 /// (B3'): q = dgx_n @ weight_hn, and what follows from it.
 template <class Functions>
-struct ResetBackward {
-    const BackwardContext& context;
-    const Functions& functions;
-    Step step;
-    const ColumnPanels& panels = context.scratch.new_gate;
-    const Real* columns = context.scratch.packed_new;
+struct ResetBackward : BackwardStep<Functions> {
+    using Row = BackwardRow;
+    using Base = BackwardStep<Functions>;
+    const ColumnPanels& panels = Base::scratch.new_gate;
+    const Real* columns = Base::scratch.packed_new;
     static constexpr int segments = 1;
 
+    explicit ResetBackward(const Base& step) : Base(step) {}
     GRUS_INLINE Size length(int) const { return panels.K; }
-    GRUS_INLINE bool idle(Size b) const { return !step.valid(b); }
-    GRUS_INLINE const Real* row(Size b, int) const { return context.planes(step.t, b) + 2 * context.H; }
-    GRUS_INLINE void start(Size, Size p, V* sums) const {
-        for (int v = 0; v < panels.width(p); ++v) sums[v] = V{};
+    GRUS_INLINE const Real* at(const Row& row, int) const { return row.planes + 2 * Base::H; }
+
+    template <int G, bool>
+    GRUS_INLINE void start(const Row&, Size, V* sums) const {
+        for (int v = 0; v < G; ++v) sums[v] = V{};
     }
-    GRUS_INLINE void finish(Size b, Size p, const V* sums) const {
-        if (!step.valid(b)) return;
-        for (int v = 0; v < panels.width(p); ++v) {
-            const Size unit = panels.first_column(p) + v * W, units = context.H - unit;
-            Real* r = context.planes(step.t, b) + unit;
-            Real* carry = context.carry(b) + unit;
-            V dg_r, dh_prev = load(carry, units);
-            reset_backward_before(functions, sums[v], load(r, units), load(step.h_prev(b) + unit, units),
+    template <int R, int P, int G, bool whole>
+    GRUS_INLINE void finish(const Row* rows, Size p, const V* sums) const {
+        for (int c = 0; c < R * P * G; ++c) {
+            const Row& row = rows[c / (P * G)];
+            if (row.idle) continue;
+            const Size unit = panels.first_column(p + c / G % P) + c % G * W, units = Base::H - unit;
+            const V h_prev = load<whole>(row.h_prev + unit, units);
+            V dg_r, dh_prev = load<whole>(row.carry + unit, units);
+            reset_backward_before(Base::functions, sums[c], load<whole>(row.planes + unit, units), h_prev,
                                   dg_r, dh_prev);
-            store(r, dg_r, units);
-            store(carry, dh_prev, units);
+            store<whole>(row.planes + unit, dg_r, units);
+            store<whole>(row.carry + unit, dh_prev, units);
         }
     }
 };
 
-/// dh_prev = carry + dgh @ weight_hh, handed to the step run before this one, or to h0.
+/// dh_prev = carry + dgh @ weight_hh, handed to the step run before this one, to the chunk before, or to h0.
 template <class Functions>
-struct StateBackward {
-    const BackwardContext& context;
-    const Functions& functions;
-    Step step;
+struct StateBackward : BackwardStep<Functions> {
+    using Row = BackwardRow;
+    using Base = BackwardStep<Functions>;
     int segments;  // of dgh: planes r and z, which lie together, and for (B3) dgh_n
-    const ColumnPanels& panels = context.scratch.recurrent;
-    const Real* columns = context.scratch.packed_recurrent;
+    const ColumnPanels& panels = Base::scratch.recurrent;
+    const Real* columns = Base::scratch.packed_recurrent;
 
-    GRUS_INLINE Size length(int s) const { return s == 0 ? 2 * context.H : context.H; }
-    GRUS_INLINE bool idle(Size b) const { return !step.valid(b); }
-    GRUS_INLINE const Real* row(Size b, int s) const {
-        return context.planes(step.t, b) + (s == 0 ? 0 : 3 * context.H);
-    }
-    GRUS_INLINE void start(Size b, Size p, V* sums) const {
-        for (int v = 0; v < panels.width(p); ++v) {
+    StateBackward(const Base& step) : Base(step), segments(step.problem.layer.form.reset_after ? 2 : 1) {}
+    GRUS_INLINE Size length(int s) const { return s == 0 ? 2 * Base::H : Base::H; }
+    GRUS_INLINE const Real* at(const Row& row, int s) const { return row.planes + (s == 0 ? 0 : 3 * Base::H); }
+
+    template <int G, bool whole>
+    GRUS_INLINE void start(const Row& row, Size p, V* sums) const {
+        for (int v = 0; v < G; ++v) {
             const Size unit = panels.first_column(p) + v * W;
-            sums[v] = load(context.carry(b) + unit, context.H - unit);
+            sums[v] = load<whole>(row.carry + unit, Base::H - unit);
         }
+        if (!row.next.planes) return;
+        for (int g = 0; g < 4; ++g) prefetch(row.next.planes + g * Base::H + panels.first_column(p), G * W);
+        prefetch(row.next.d_states + panels.first_column(p), G * W);
     }
-    GRUS_INLINE void finish(Size b, Size p, const V* sums) const {
-        for (int v = 0; v < panels.width(p); ++v) {
-            const Size unit = panels.first_column(p) + v * W, units = context.H - unit;
-            V dh = step.valid(b) ? sums[v] : load(context.carry(b) + unit, units);
-            if (step.reset(b)) {
-                Real* d_reset_state = context.problem.d_reset_state + b * context.H + unit;
-                store(d_reset_state, load(d_reset_state, units) + dh, units);
-                dh = V{};
-            }
-            if (step.index == 0) {
-                store(context.problem.dh0 + b * context.H + unit, dh, units);
-            } else {
-                gate_gradients(context, functions, context.step(step.index - 1), b, unit, dh);
-            }
+    template <int R, int P, int G, bool whole>
+    GRUS_INLINE void finish(const Row* rows, Size p, const V* sums) const {
+        for (int c = 0; c < R * P * G; ++c)
+            hand_over<whole>(rows[c / (P * G)], panels.first_column(p + c / G % P) + c % G * W, sums[c]);
+    }
+
+  private:
+    template <bool whole>
+    GRUS_INLINE void hand_over(const Row& row, Size unit, V sum) const {
+        const Size units = Base::H - unit;
+        V dh = row.idle ? load<whole>(row.carry + unit, units) : sum;
+        if (row.d_reset_state) {
+            Real* d_reset_state = row.d_reset_state + unit;
+            store<whole>(d_reset_state, load<whole>(d_reset_state, units) + dh, units);
+            dh = V{};
+        }
+        if (row.next.planes)
+            return Base::template gate_gradients<whole>(row.next, row.carry, unit, dh);
+        store<whole>(row.dh_prev + unit, dh, units);
+    }
+};
+
+/// dx = dgx @ weight_ih
+struct InputGradient : StepRows {
+    const ColumnPanels& panels;
+    const Real* columns;
+    Sequence<Real> dx;
+    static constexpr int segments = 1;
+    struct Row {
+        const Real* planes;
+        Real* dx;
+        bool idle;
+    };
+
+    InputGradient(const StepRows& rows, const BackwardScratch& scratch, Sequence<Real> dx)
+        : StepRows(rows), panels(scratch.input), columns(scratch.packed_input), dx(dx) {}
+    GRUS_INLINE Size length(int) const { return panels.K; }
+    GRUS_INLINE const Real* at(const Row& row, int) const { return row.planes; }
+
+    GRUS_INLINE void locate(Size first, Size count, Row* rows) const {
+        each(first, count, [&](Size m, Size t, Size b) {
+            const StepRows::Row of = row(t, b);
+            rows[m] = {of.planes, dx.data + t * dx.step + b * dx.row, of.idle};
+        });
+    }
+    template <int G, bool>
+    GRUS_INLINE void start(const Row&, Size, V* sums) const {
+        for (int v = 0; v < G; ++v) sums[v] = V{};
+    }
+    template <int R, int P, int G, bool whole>
+    GRUS_INLINE void finish(const Row* rows, Size p, const V* sums) const {
+        for (int c = 0; c < R * P * G; ++c) {
+            const Row& row = rows[c / (P * G)];
+            const Size column = panels.first_column(p + c / G % P) + c % G * W;
+            store<whole>(row.dx + column, row.idle ? V{} : sums[c], panels.N - column);
         }
     }
 };
 
-inline void pack_backward(const Layer<Real>& layer, const BackwardScratch& scratch, const Worker& worker) {
-    const Size H = layer.sizes.H;
-    const auto pack = [&](Real* packed, const Real* matrix, const ColumnPanels& panels) {
-        const Range part = share(panels.count(), 1, worker);
-        pack_columns(packed, matrix, false, panels, part.first, part.last);
-    };
-    pack(scratch.packed_recurrent, layer.weight_hh, scratch.recurrent);
-    pack(scratch.packed_new, layer.weight_hh + 2 * H * H, scratch.new_gate);
-    pack(scratch.packed_input, layer.weight_ih, scratch.input);
-}
+/// The gates of a chunk once more, where forward kept none: all its steps as one product.
+struct Recomputation {
+    Scratch scratch;
+    ForwardWeights weights;
+    Real* workspace;  // [chunk_steps, B, 4H]
 
-/// Before any step: d_reset_state is zeros, and d_h_n enters the last step run (or h0, where there is none).
+    Recomputation(const Layer<Real>& layer, Real* base) : scratch(base), weights(layer, scratch) {
+        const auto [T, B, I, H] = layer.sizes;
+        workspace = scratch.take(BackwardScratch::chunk_steps(layer.sizes) * B * 4 * H);
+    }
+
+    template <class Functions>
+    void run_chunk(const StepRows& steps, const Functions& functions, const Worker& worker) const {
+        const Range rows = share(steps.all().last, block_rows, worker), gates{0, weights.input.count()};
+        run(InputProjection(steps, weights), rows, gates);
+        take_steps(steps, {rows, gates, {0, weights.new_gate.count()}}, weights, functions, [] {});
+    }
+};
+
+/// One worker's way through a call.
 template <class Functions>
-void begin_backward(const BackwardContext& context, const Functions& functions, const Share& share) {
-    const Backward<Real>& problem = context.problem;
-    const Size T = problem.layer.sizes.T, H = context.H;
-    const ColumnPanels& panels = context.scratch.recurrent;
-    if (share.panels.first == share.panels.last) return;
-    const Size from = panels.first_column(share.panels.first),
-               to = least(H, panels.first_column(share.panels.last));
-    for (Size b = share.rows.first; b < share.rows.last; ++b)
-        for (Size unit = from; unit < to; unit += W) {
-            const Size at = b * H + unit, units = H - unit;
-            const V dh = load(problem.d_h_n + at, units);
-            if (problem.d_reset_state) store(problem.d_reset_state + at, V{}, units);
-            if (T == 0) {
-                store(problem.dh0 + at, dh, units);
-            } else {
-                gate_gradients(context, functions, context.step(T - 1), b, unit, dh);
+class BackwardRun {
+  public:
+    BackwardRun(const Backward<Real>& problem, Real* base, const Worker& worker)
+        : problem_(problem),
+          worker_(worker),
+          functions_(problem.layer.form),
+          shared_(problem.layer, base),
+          again_(problem.layer, problem.workspace ? nullptr : base + shared_.scratch.used()),
+          own_(base + shared_.scratch.used() + (problem.workspace ? 0 : again_.scratch.used())),
+          weights_(problem, worker, own_),
+          share_(problem.layer.sizes.B, shared_.recurrent.count(), worker) {}
+
+    void run_all() {
+        const Size T = problem_.layer.sizes.T, chunk = BackwardScratch::chunk_steps(problem_.layer.sizes);
+        shared_.pack(problem_.layer, worker_);
+        if (!problem_.workspace) again_.weights.pack(problem_.layer, worker_);
+        clear();
+        weights_.clear(worker_);
+        wait(worker_.barrier);
+        for (Size last = T; last > 0;) {
+            const Size first = (last - 1) / chunk * chunk;
+            const StepRows steps = steps_of(first, last);
+            if (!problem_.workspace) {
+                again_.run_chunk(steps, functions_, worker_);
+                wait(worker_.barrier);
             }
+            run_steps(steps, first, last);
+            wait(worker_.barrier);
+            finish_steps(steps);
+            if (!problem_.workspace) wait(worker_.barrier);  // the next chunk takes the same planes
+            last = first;
         }
-}
+    }
 
-template <class Functions>
-void backward_steps(const BackwardContext& context, const Worker& worker) {
-    const auto [T, B, I, H] = context.problem.layer.sizes;
-    const Functions functions(context.problem.layer.form);
-    const bool after = context.problem.layer.form.reset_after;
-    const Share share(B, context.scratch.recurrent.count(), worker);
-    const auto meet = [&] { wait(share.meets ? worker.barrier : nullptr); };
-    begin_backward(context, functions, share);
-    for (Size index = T - 1; index >= 0; --index) {
-        const Step step = context.step(index);
-        meet();
-        if (!after) {
-            run(ResetBackward<Functions>{context, functions, step}, share.rows, share.panels);
+  private:
+    /// All rows of the batch in the steps of these places in the order of running.
+    StepRows steps_of(Size first, Size last) const {
+        const auto [T, B, I, H] = problem_.layer.sizes;
+        const Range times = problem_.layer.reverse ? Range{T - last, T - first} : Range{first, last};
+        Real* planes =
+            problem_.workspace ? problem_.workspace + times.first * B * 4 * H : again_.workspace;
+        return {&problem_.layer, {0, B}, times, problem_.states, {}, planes, true};
+    }
+
+    /// Calls visit(b, unit) for the vectors of a state that are this worker's.
+    template <class Visit>
+    void each_own_vector(Visit visit) const {
+        const ColumnPanels& panels = shared_.recurrent;
+        if (share_.panels.first == share_.panels.last) return;
+        const Size from = panels.first_column(share_.panels.first),
+                   to = least(panels.N, panels.first_column(share_.panels.last));
+        for (Size b = share_.rows.first; b < share_.rows.last; ++b)
+            for (Size unit = from; unit < to; unit += W) visit(b, unit);
+    }
+
+    /// d_reset_state is zeros at first; without a step dh0 is d_h_n.
+    void clear() const {
+        const auto [T, B, I, H] = problem_.layer.sizes;
+        each_own_vector([&](Size b, Size unit) {
+            const Size at = b * H + unit;
+            if (problem_.d_reset_state) store(problem_.d_reset_state + at, V{}, H - unit);
+            if (T == 0) store(problem_.dh0 + at, load(problem_.d_h_n + at, H - unit), H - unit);
+        });
+    }
+
+    /// The recurrence through a chunk; dh comes from d_h_n or from the chunk run after it.
+    void run_steps(const StepRows& chunk, Size first, Size last) const {
+        const Size T = problem_.layer.sizes.T, H = chunk.H;
+        const Real* dh = last == T ? problem_.d_h_n : shared_.carry;
+        const auto meet = [&] { wait(share_.meets ? worker_.barrier : nullptr); };
+        const auto step = [&](Size index) {
+            return BackwardStep<Functions>{problem_, shared_, functions_, chunk, first, index};
+        };
+        const Size latest = Steps{problem_.layer, problem_.states}.time(last - 1);
+        each_own_vector([&](Size b, Size unit) {
+            const BackwardStep<Functions> of = step(last - 1);
+            of.template gate_gradients<false>(of.gate_row(latest, b), shared_.carry + b * H, unit,
+                                              load(dh + b * H + unit, H - unit));
+        });
+        for (Size index = last - 1; index >= first; --index) {
             meet();
-        }
-        run(StateBackward<Functions>{context, functions, step, after ? 2 : 1}, share.rows, share.panels);
-    }
-}
-
-/// dx = dgx @ weight_ih; a row is one step of one sequence.
-struct InputGradient {
-    const BackwardContext& context;
-    const ColumnPanels& panels = context.scratch.input;
-    const Real* columns = context.scratch.packed_input;
-    static constexpr int segments = 1;
-
-    GRUS_INLINE Size length(int) const { return panels.K; }
-    GRUS_INLINE bool idle(Size m) const {
-        return context.problem.layer.valid && !context.problem.layer.valid[m];
-    }
-    GRUS_INLINE const Real* row(Size m, int) const { return context.problem.workspace + m * 4 * context.H; }
-    void start(Size, Size p, V* sums) const {
-        for (int v = 0; v < panels.width(p); ++v) sums[v] = V{};
-    }
-    void finish(Size m, Size p, const V* sums) const {
-        const auto [T, B, I, H] = context.problem.layer.sizes;
-        const auto& dx = context.problem.dx;
-        for (int v = 0; v < panels.width(p); ++v) {
-            const Size column = panels.first_column(p) + v * W;
-            store(dx.data + m / B * dx.step + m % B * dx.row + column, sums[v], I - column);
+            if (!problem_.layer.form.reset_after) {
+                run(ResetBackward<Functions>(step(index)), share_.rows, share_.panels);
+                meet();
+            }
+            run(StateBackward<Functions>(step(index)), share_.rows, share_.panels);
         }
     }
+
+    /// dx of a chunk, and what it adds to the weights' gradients.
+    void finish_steps(const StepRows& steps) {
+        const Size rows = steps.all().last, blocks = ceil_divide(rows, block_size);
+        run(InputGradient(steps, shared_, problem_.dx), share(rows, block_rows, worker_),
+            {0, shared_.input.count()});
+        for (Size i = 0; i < blocks; ++i)
+            weights_.add(steps, {rows * i / blocks, rows * (i + 1) / blocks}, worker_);
+    }
+
+    const Backward<Real>& problem_;
+    const Worker& worker_;
+    const Functions functions_;
+    const BackwardScratch shared_;
+    const Recomputation again_;
+    Scratch own_;
+    WeightGradients weights_;
+    const Share share_;
 };
 
 Size backward_scratch(const Backward<Real>& problem, int workers) {
-    return BackwardScratch(problem.layer, workers, nullptr).size;
+    Scratch own(nullptr);
+    WeightGradients(problem, {0, workers, true, nullptr}, own);
+    return BackwardScratch(problem.layer, nullptr).scratch.used() +
+           (problem.workspace ? 0 : Recomputation(problem.layer, nullptr).scratch.used()) +
+           workers * own.used();
 }
 
 void backward(const Backward<Real>& problem, Real* base, const Worker& worker) {
     const FlushDenormals flush;
-    const Layer<Real>& layer = problem.layer;
-    const BackwardScratch scratch(layer, worker.count, base);
-    const BackwardContext context{problem, scratch};
-    pack_backward(layer, scratch, worker);
-    wait(worker.barrier);
-    if (is_tanh_and_sigmoid(layer.form)) {
-        backward_steps<TanhAndSigmoid>(context, worker);
-    } else {
-        backward_steps<AnyFunctions>(context, worker);
-    }
-    wait(worker.barrier);
-    const Range rows = share(layer.sizes.T * layer.sizes.B, block_rows, worker);
-    run(InputGradient{context}, rows, {0, scratch.input.count()});
-    Scratch own(scratch.blocks + worker.index * scratch.block_size);
-    WeightGradients(layer, own).run(problem, worker);
+    if (is_tanh_and_sigmoid(problem.layer.form))
+        return BackwardRun<TanhAndSigmoid>(problem, base, worker).run_all();
+    BackwardRun<AnyFunctions>(problem, base, worker).run_all();
 }
 
 }  // namespace

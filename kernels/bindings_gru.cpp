@@ -88,7 +88,7 @@ void bind_engine(nb::module_& m) {
                                          sequence(states),
                                          sequence(d_states),
                                          d_h_n.data(),
-                                         workspace.data(),
+                                         data_of(workspace),
                                          sequence(dx),
                                          dh0.data(),
                                          d_reset_state.data(),
@@ -100,7 +100,7 @@ void bind_engine(nb::module_& m) {
             run_backward(problem);
         },
         "dx"_a, "dh0"_a, "dweight_ih"_a, "dweight_hh"_a, "dbias_ih"_a, "dbias_hh"_a, "d_reset_state"_a,
-        "d_states"_a, "d_h_n"_a, "states"_a, "workspace"_a, "form"_a, "reverse"_a, "x"_a.noconvert(),
+        "d_states"_a, "d_h_n"_a, "states"_a, "workspace"_a.none(), "form"_a, "reverse"_a, "x"_a.noconvert(),
         "weight_ih"_a, "weight_hh"_a, "bias_ih"_a, "bias_hh"_a, "h0"_a, "reset_state"_a, "valid"_a.none(),
         "reset"_a.none());
     m.def(

@@ -80,7 +80,8 @@ struct Backward {
     Sequence<const Real> states;    ///< [T, B, H] as forward left them
     Sequence<const Real> d_states;  ///< [T, B, H]
     const Real* d_h_n;              ///< [B, H]
-    Real* workspace;                ///< [T, B, 4H] read and overwritten
+    Real* workspace;                ///< [T, B, 4H] read and overwritten; null: forward kept nothing, and
+                                    ///< the gates are computed again from the states, some steps at a time
     Sequence<Real> dx;              ///< [T, B, I] written
     Real* dh0;                      ///< [B, H] written
     Real* d_reset_state;            ///< [B, H] written; null where `layer.reset` is

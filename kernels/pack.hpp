@@ -22,6 +22,7 @@ struct GatePanels {
     GRUS_INLINE Size size(Size) const { return K * gates * W; }
     GRUS_INLINE Size offset(Size p) const { return p * K * gates * W; }
     GRUS_INLINE Size first_unit(Size p) const { return p * W; }
+    GRUS_INLINE bool whole(Size p) const { return (p + 1) * W <= H; }  // no lane past the last column
 };
 
 /// The panels of a plain matrix (K, N): as few as there can be, the wider ones first.
@@ -39,6 +40,7 @@ struct ColumnPanels {
     GRUS_INLINE Size size(Size p) const { return K * width(p) * W; }
     GRUS_INLINE Size offset(Size p) const { return first_vector(p) * K * W; }
     GRUS_INLINE Size first_column(Size p) const { return first_vector(p) * W; }
+    GRUS_INLINE bool whole(Size p) const { return (first_vector(p) + width(p)) * W <= N; }
 };
 
 template <int gates>

@@ -7,6 +7,12 @@
 /// that could leave a function behind is used: a shared symbol compiled for a wide instruction set would be
 /// run on processors without it. `GRUS_REAL` is float or double.
 
+#if defined(__FMA__)
+#include <immintrin.h>
+#elif defined(__aarch64__)
+#include <arm_neon.h>
+#endif
+
 #include <cstdint>
 
 #include "gru.hpp"
@@ -40,6 +46,8 @@ struct WordOf<double> {
 };
 using Word = WordOf<Real>::type;  // the integer of a Real's size, for its bits
 
+constexpr bool single = sizeof(Real) == sizeof(float);
+
 typedef Real V __attribute__((vector_size(vector_bytes)));
 typedef Word Words __attribute__((vector_size(vector_bytes)));
 typedef Real Unaligned __attribute__((vector_size(vector_bytes), aligned(sizeof(Real)), may_alias));
@@ -72,12 +80,45 @@ GRUS_INLINE void store(Real* to, V value, Size lanes) {
     store_part(to, value, lanes);
 }
 
+/// With `whole` the caller knows that there are W numbers, and nothing is asked at run time.
+template <bool whole>
+GRUS_INLINE V load(const Real* from, Size lanes) {
+    if constexpr (whole) return load(from);
+    return load(from, lanes);
+}
+
+template <bool whole>
+GRUS_INLINE void store(Real* to, V value, Size lanes) {
+    if constexpr (whole) return store(to, value);
+    store(to, value, lanes);
+}
+
+/// Asks for the numbers [count] before their use, where they are too far apart for the processor to guess.
+GRUS_INLINE void prefetch(const Real* from, Size count) {
+    const char* at = reinterpret_cast<const char*>(from);
+    const char* end = reinterpret_cast<const char*>(from + count);
+    for (; at < end; at += 64) __builtin_prefetch(at);
+}
+
 /// In every lane, one of two values; a comparison with NaN is false.
 GRUS_INLINE V select(Words condition, V if_true, V if_false) { return condition ? if_true : if_false; }
 
-/// a * b + c in one rounding where the instruction set has it. No sum in these files has a product on both
-/// sides, so that the compiler has no choice which of them to fuse.
-GRUS_INLINE V multiply_add(V a, V b, V c) { return a * b + c; }
+/// a * b + c in one rounding where the instruction set has it. Only what says so is fused: the compiler, left
+/// to choose (-ffp-contract=fast), chooses differently for the same expression in different surroundings.
+GRUS_INLINE V multiply_add(V a, V b, V c) {
+#if defined(__AVX512F__)
+    if constexpr (single) return V(_mm512_fmadd_ps(__m512(a), __m512(b), __m512(c)));
+    return V(_mm512_fmadd_pd(__m512d(a), __m512d(b), __m512d(c)));
+#elif defined(__FMA__)
+    if constexpr (single) return V(_mm256_fmadd_ps(__m256(a), __m256(b), __m256(c)));
+    return V(_mm256_fmadd_pd(__m256d(a), __m256d(b), __m256d(c)));
+#elif defined(__aarch64__)
+    if constexpr (single) return V(vfmaq_f32(float32x4_t(c), float32x4_t(a), float32x4_t(b)));
+    return V(vfmaq_f64(float64x2_t(c), float64x2_t(a), float64x2_t(b)));
+#else
+    return a * b + c;
+#endif
+}
 
 GRUS_INLINE Size least(Size a, Size b) { return a < b ? a : b; }
 GRUS_INLINE Size most(Size a, Size b) { return a > b ? a : b; }

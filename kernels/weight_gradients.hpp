@@ -2,160 +2,216 @@
 
 /// @file dW = dg^T @ inputs and db = sum of dg, over all steps and rows of the batch.
 ///
-/// A row here is one step of one sequence, in the order of the workspace. Sums run over blocks of `block`
-/// rows, then over the blocks in order; neither depends on the number of workers, each of which has its own
-/// rows of dW.
+/// A row here is one step of one sequence. Backward comes with a block of them after the other; the sums over
+/// a block start at zero and are added when complete. Blocks depend on the batch alone, and each worker has
+/// its own rows of dW.
 
 #include "steps.hpp"
 
 namespace grus {
 namespace {
 
-constexpr Size block = 256;
+/// A product keeps this many rows of a panel in the cache.
+constexpr Size block_size = 256;
 
-/// One block's input [rows, N], packed as columns.
+/// One input of a block [rows, N], packed as columns.
 struct PackedInput {
     ColumnPanels panels;
     Real* columns;
+
+    PackedInput(Size N, Scratch& scratch)
+        : panels{block_size, N}, columns(scratch.take(packed_size(panels))) {}
+
+    /// @param row  of k: where the numbers are, or null for zeros
+    template <class Row>
+    void pack(Size rows, Row row) {
+        panels.K = rows;
+        for (Size p = 0; p < panels.count(); ++p) {
+            const Size column = panels.first_column(p), width = panels.width(p);
+            Real* to = columns + panels.offset(p);
+            for (Size k = 0; k < rows; ++k)
+                for (Size v = 0; v < width; ++v, to += W)
+                    store(to, row(k) ? load(row(k) + column + v * W, panels.N - column - v * W) : V{});
+        }
+    }
 };
 
-/// One product: `count` neighbouring numbers of a workspace row, dg, against an input.
+/// What some columns of the planes are multiplied with, and where the product belongs.
 struct Term {
-    Size offset, count;  // of dg in the row
-    const PackedInput& input;
-    Real* dweight;  // [count, N]
-    Real* dbias;    // [count]
+    const PackedInput* input;  // null: nothing
+    Real* dweight;             // [count, N]
+    Real* dbias;               // [count]
 };
 
-/// One block of rows' share of a tile of dW: the sums over k start at zero and are added when complete.
-struct OuterProduct {
-    const Term& term;
-    Size first, count;  // rows of dW
-    const Real* dg;     // [k][block_rows]
+/// `count` neighbouring numbers of a row, dg, from `offset` on.
+struct Group {
+    Size offset, count;
+    Term terms[2];
+};
 
-    template <int G>
-    void run(Size p) const {
-        const ColumnPanels& panels = term.input.panels;
-        V sums[block_rows * G] = {};
-        const Real* columns = term.input.columns + panels.offset(p);
-        add_product<block_rows, 1, G>(sums, PackedRows<block_rows>{dg}, columns, 0, panels.K);
-        for (Size i = 0; i < count; ++i)
-            for (int v = 0; v < G; ++v) {
-                const Size column = panels.first_column(p) + v * W;
-                Real* to = term.dweight + (first + i) * panels.N + column;
-                store(to, load(to, panels.N - column) + sums[i * G + v], panels.N - column);
-            }
+/// dg packed in strips of as many columns as a block of sums has rows: [strip][k][column].
+class PackedStrips {
+  public:
+    PackedStrips(Size columns, Scratch& scratch)
+        : strips_(scratch.take(ceil_divide(columns, block_rows) * block_rows * block_size)) {}
+
+    GRUS_INLINE const Real* at(Size column, Size rows) const { return strips_ + column * rows; }
+
+    /// @param from   [rows, 4H], at the first column
+    /// @param sums  [columns] the sum of each column is added to both
+    void pack(const Real* from, Size step, Size rows, Size columns, Real* const (&sums)[2]) const {
+        Size first = 0;
+        for (; first + 4 * block_rows <= columns; first += 4 * block_rows)
+            pack_strips<4>(from + first, step, rows, first, sums);
+        for (; first + block_rows <= columns; first += block_rows)
+            pack_strips<1>(from + first, step, rows, first, sums);
+        if (first < columns) pack_rest(from + first, step, rows, first, columns - first, sums);
     }
-    void run_all() const {
-        for (Size p = 0; p < term.input.panels.count(); ++p) switch (term.input.panels.width(p)) {
-                case 3:
-                    run<3>(p);
-                    break;
-                case 2:
-                    run<2>(p);
-                    break;
-                default:
-                    run<1>(p);
+
+  private:
+    typedef Real Strip __attribute__((vector_size(block_rows * sizeof(Real))));
+    typedef Real UnalignedStrip
+        __attribute__((vector_size(block_rows * sizeof(Real)), aligned(sizeof(Real)), may_alias));
+
+    /// Neighbouring strips together, because they share cache lines.
+    template <int count>
+    void pack_strips(const Real* from, Size step, Size rows, Size first, Real* const (&sums)[2]) const {
+        Strip sum[count];
+        for (int s = 0; s < count; ++s) sum[s] = Strip{};
+        Real* to = strips_ + first * rows;
+        for (Size k = 0; k < rows; ++k, from += step) {
+            prefetch(from + 16 * step, count * block_rows);
+            for (int s = 0; s < count; ++s) {
+                const Strip dg = reinterpret_cast<const UnalignedStrip*>(from)[s];
+                sum[s] += dg;
+                *reinterpret_cast<UnalignedStrip*>(to + (s * rows + k) * block_rows) = dg;
             }
+        }
+        for (Real* to_sums : sums)
+            for (int s = 0; s < count; ++s)
+                for (int i = 0; to_sums && i < block_rows; ++i)
+                    to_sums[first + s * block_rows + i] += sum[s][i];
     }
+
+    void pack_rest(const Real* from, Size step, Size rows, Size first, Size count,
+                   Real* const (&sums)[2]) const {
+        Real sum[block_rows] = {};
+        Real* to = strips_ + first * rows;
+        for (Size k = 0; k < rows; ++k, from += step)
+            for (int i = 0; i < block_rows; ++i) {
+                to[k * block_rows + i] = i < count ? from[i] : Real(0);
+                sum[i] += to[k * block_rows + i];
+            }
+        for (Real* to_sums : sums)
+            for (Size i = 0; to_sums && i < count; ++i) to_sums[first + i] += sum[i];
+    }
+
+    Real* strips_;
 };
 
 class WeightGradients {
   public:
-    static Size scratch_size(const Layer<Real>& layer) {
-        Scratch scratch(nullptr);
-        WeightGradients(layer, scratch);
-        return scratch.used();
+    /// @param own  scratch of this worker
+    WeightGradients(const Backward<Real>& problem, const Worker& worker, Scratch& own)
+        : H_(problem.layer.sizes.H),
+          x_(problem.layer.sizes.I, own),
+          h_prev_(H_, own),
+          reset_h_(problem.layer.form.reset_after ? 0 : H_, own),
+          strips_(ceil_divide(2 * H_, worker.count * block_rows) * block_rows, own) {
+        const Size n = 2 * H_, I = problem.layer.sizes.I;
+        Real *dweight_ih = problem.dweight_ih, *dweight_hh = problem.dweight_hh, *dbias_ih = problem.dbias_ih,
+             *dbias_hh = problem.dbias_hh;
+        const Term of_x_n{&x_, dweight_ih + n * I, dbias_ih + n};
+        const Term of_h_n{problem.layer.form.reset_after ? &h_prev_ : &reset_h_, dweight_hh + n * H_,
+                          dbias_hh + n};
+        groups_[0] = {0, n, {{&x_, dweight_ih, dbias_ih}, {&h_prev_, dweight_hh, dbias_hh}}};
+        if (problem.layer.form.reset_after) {
+            groups_[1] = {n, H_, {of_x_n, {}}};
+            groups_[2] = {3 * H_, H_, {of_h_n, {}}};
+        } else {
+            groups_[1] = {n, H_, {of_x_n, of_h_n}};
+            groups_[2] = {};
+        }
+    }
+    WeightGradients(const WeightGradients&) = delete;
+    WeightGradients& operator=(const WeightGradients&) = delete;
+
+    /// Zeros in this worker's rows.
+    void clear(const Worker& worker) const {
+        for (const Group& group : groups_)
+            for (const Term& term : group.terms) {
+                if (!term.input) continue;
+                const Range own = share(group.count, block_rows, worker);
+                const Size N = term.input->panels.N;
+                for (Size i = own.first * N; i < own.last * N; ++i) term.dweight[i] = 0;
+                for (Size i = own.first; i < own.last; ++i) term.dbias[i] = 0;
+            }
     }
 
-    WeightGradients(const Layer<Real>& layer, Scratch& scratch)
-        : layer_(layer),
-          x_{{}, scratch.take(packed_size(ColumnPanels{block, layer.sizes.I}))},
-          h_prev_{{}, scratch.take(packed_size(ColumnPanels{block, layer.sizes.H}))},
-          reset_h_{{},
-                   layer.form.reset_after ? nullptr
-                                          : scratch.take(packed_size(ColumnPanels{block, layer.sizes.H}))} {}
-
-    /// Every gradient's rows that fall to this worker.
-    void run(const Backward<Real>& problem, const Worker& worker) {
-        const Size H = layer_.sizes.H, rows = layer_.sizes.T * layer_.sizes.B;
-        const bool after = layer_.form.reset_after;
-        Real *dweight_hn = problem.dweight_hh + 2 * H * H, *dbias_hn = problem.dbias_hh + 2 * H;
-        const Term terms[] = {
-            {0, 3 * H, x_, problem.dweight_ih, problem.dbias_ih},
-            {0, 2 * H, h_prev_, problem.dweight_hh, problem.dbias_hh},
-            {after ? 3 * H : 2 * H, H, after ? h_prev_ : reset_h_, dweight_hn, dbias_hn},
-        };
-        const Size widths[] = {layer_.sizes.I, H, H};
-        for (int i = 0; i < 3; ++i) clear(terms[i], widths[i], worker);
-        for (Size from = 0; from < rows; from += block) {
-            const Size count = least(block, rows - from);
-            pack_inputs(problem, from, count);
-            for (const Term& term : terms) add_block(problem.workspace + from * 4 * H, count, term, worker);
+    /// What a block of the rows in `steps`, at most block_size, adds to this worker's rows.
+    void add(const StepRows& steps, Range block, const Worker& worker) {
+        const Size rows = block.last - block.first;
+        const Real *x[block_size], *h_prev[block_size], *planes = steps.planes + block.first * 4 * H_;
+        for (Size k = 0; k < rows; ++k) {
+            const StepRows::Row row = steps.row(steps.times.first + (block.first + k) / steps.B,
+                                                (block.first + k) % steps.B);
+            x[k] = row.idle ? nullptr : row.x;  // what x holds there is never used, not even times zero
+            h_prev[k] = row.h_prev;
+        }
+        x_.pack(rows, [&](Size k) { return x[k]; });
+        h_prev_.pack(rows, [&](Size k) { return h_prev[k]; });
+        reset_h_.pack(rows, [&](Size k) { return planes + k * 4 * H_ + 3 * H_; });
+        for (const Group& group : groups_) {
+            const Range own = share(group.count, block_rows, worker);
+            const Size count = own.last - own.first;
+            Real* const sums[] = {group.terms[0].input ? group.terms[0].dbias + own.first : nullptr,
+                                  group.terms[1].input ? group.terms[1].dbias + own.first : nullptr};
+            strips_.pack(planes + group.offset + own.first, 4 * H_, rows, count, sums);
+            for (const Term& term : group.terms)
+                if (term.input) add_term(term, own.first, count);
         }
     }
 
   private:
-    static void clear(const Term& term, Size N, const Worker& worker) {
-        const Range own = share(term.count, block_rows, worker);
-        for (Size i = own.first * N; i < own.last * N; ++i) term.dweight[i] = 0;
-        for (Size i = own.first; i < own.last; ++i) term.dbias[i] = 0;
-    }
-
-    void pack_inputs(const Backward<Real>& problem, Size from, Size rows) {
-        const auto [T, B, I, H] = layer_.sizes;
-        Size t = from / B, b = from % B;
-        const auto copy = [rows](const PackedInput& input, Size k, const Real* row) {
-            for (Size p = 0; p < input.panels.count(); ++p)
-                for (int v = 0, width = input.panels.width(p); v < width; ++v) {
-                    const Size column = input.panels.first_column(p) + v * W;
-                    Real* to = input.columns + input.panels.offset(p) + (k * width + v) * W;
-                    store(to, row ? load(row + column, input.panels.N - column) : V{});
-                }
-        };
-        x_.panels = {rows, I};
-        h_prev_.panels = reset_h_.panels = {rows, H};
-        for (Size k = 0; k < rows; ++k) {
-            const Step step(layer_, problem.states, layer_.reverse ? T - 1 - t : t);
-            // what x holds where a step is not valid is never used, not even times zero
-            copy(x_, k, step.valid(b) ? layer_.x.data + t * layer_.x.step + b * layer_.x.row : nullptr);
-            copy(h_prev_, k, step.h_prev(b));
-            if (reset_h_.columns) copy(reset_h_, k, problem.workspace + (from + k) * 4 * H + 3 * H);
-            if (++b == B) b = 0, ++t;
-        }
-    }
-
-    /// @param planes  the workspace's rows of this block
-    void add_block(const Real* planes, Size rows, const Term& term, const Worker& worker) const {
-        const Size H = layer_.sizes.H;
-        const Range own = share(term.count, block_rows, worker);
-        alignas(vector_bytes) Real dg[block * block_rows];
-        for (Size first = own.first; first < own.last; first += block_rows) {
-            const Size count = least(block_rows, own.last - first);
-            const Real* from = planes + term.offset + first;
-            for (Size k = 0; k < rows; ++k, from += 4 * H) {
-                if (count == block_rows) {
-                    for (int i = 0; i < block_rows; ++i) dg[k * block_rows + i] = from[i];
-                } else {
-                    for (int i = 0; i < block_rows; ++i)
-                        dg[k * block_rows + i] = i < count ? from[i] : Real(0);
-                }
+    void add_term(const Term& term, Size first, Size count) const {
+        const ColumnPanels& panels = term.input->panels;
+        for (Size p = 0; p < panels.count(); ++p) switch (panels.width(p)) {
+                case 3:
+                    add_panel<3>(term, first, count, p);
+                    break;
+                case 2:
+                    add_panel<2>(term, first, count, p);
+                    break;
+                default:
+                    add_panel<1>(term, first, count, p);
             }
-            add_bias(term.dbias + first, dg, rows, count);
-            OuterProduct{term, first, count, dg}.run_all();
+    }
+
+    /// A panel stays in the cache while all strips pass it.
+    template <int G>
+    void add_panel(const Term& term, Size first, Size count, Size p) const {
+        const ColumnPanels& panels = term.input->panels;
+        const Size N = panels.N, column = panels.first_column(p);
+        for (Size strip = 0; strip < count; strip += block_rows) {
+            const Size rows = least(block_rows, count - strip);
+            Real* to = term.dweight + (first + strip) * N + column;
+            for (Size i = 0; i < rows; ++i) prefetch(to + i * N, G * W);
+            V sums[block_rows * G];
+            clear_sums(sums);
+            const PackedRows<block_rows> dg{strips_.at(strip, panels.K)};
+            add_product<block_rows, 1, G>(sums, dg, term.input->columns + panels.offset(p), 0, panels.K);
+            for (Size i = 0; i < rows; ++i, to += N)
+                for (int v = 0; v < G; ++v) {
+                    const Size lanes = N - column - v * W;
+                    store(to + v * W, load(to + v * W, lanes) + sums[i * G + v], lanes);
+                }
         }
     }
 
-    /// Four chains at once, because each addition has to wait for the one before it.
-    static void add_bias(Real* dbias, const Real* dg, Size rows, Size count) {
-        Real sum[4][block_rows] = {};
-        for (Size k = 0; k < rows; ++k)
-            for (int i = 0; i < block_rows; ++i) sum[k % 4][i] += dg[k * block_rows + i];
-        for (int i = 0; i < count; ++i) dbias[i] += (sum[0][i] + sum[1][i]) + (sum[2][i] + sum[3][i]);
-    }
-
-    const Layer<Real>& layer_;
+    const Size H_;
     PackedInput x_, h_prev_, reset_h_;
+    PackedStrips strips_;
+    Group groups_[3];
 };
 
 }  // namespace
