@@ -114,8 +114,7 @@ struct BackwardStep {
             return store<whole>(carry, dh, units);
         }
         const V h_prev = load<whole>(row.h_prev + unit, units), new_gate = load<whole>(n, units);
-        const auto d =
-            new_and_update_backward(functions, dh, load<whole>(z, units), new_gate, h_prev);
+        const auto d = new_and_update_backward(functions, dh, load<whole>(z, units), new_gate, h_prev);
         V dg_r, dgh_n;
         if (problem.layer.form.reset_after) {
             reset_backward_after(functions, d.dgx_n, load<whole>(r, units), load<whole>(gh_n, units), dg_r,
@@ -173,7 +172,9 @@ struct StateBackward : BackwardStep<Functions> {
 
     StateBackward(const Base& step) : Base(step), segments(step.problem.layer.form.reset_after ? 2 : 1) {}
     GRUS_INLINE Size length(int s) const { return s == 0 ? 2 * Base::H : Base::H; }
-    GRUS_INLINE const Real* at(const Row& row, int s) const { return row.planes + (s == 0 ? 0 : 3 * Base::H); }
+    GRUS_INLINE const Real* at(const Row& row, int s) const {
+        return row.planes + (s == 0 ? 0 : 3 * Base::H);
+    }
 
     template <int G, bool whole>
     GRUS_INLINE void start(const Row& row, Size p, V* sums) const {
@@ -201,8 +202,7 @@ struct StateBackward : BackwardStep<Functions> {
             store<whole>(d_reset_state, load<whole>(d_reset_state, units) + dh, units);
             dh = V{};
         }
-        if (row.next.planes)
-            return Base::template gate_gradients<whole>(row.next, row.carry, unit, dh);
+        if (row.next.planes) return Base::template gate_gradients<whole>(row.next, row.carry, unit, dh);
         store<whole>(row.dh_prev + unit, dh, units);
     }
 };
@@ -304,8 +304,7 @@ class BackwardRun {
     StepRows steps_of(Size first, Size last) const {
         const auto [T, B, I, H] = problem_.layer.sizes;
         const Range times = problem_.layer.reverse ? Range{T - last, T - first} : Range{first, last};
-        Real* planes =
-            problem_.workspace ? problem_.workspace + times.first * B * 4 * H : again_.workspace;
+        Real* planes = problem_.workspace ? problem_.workspace + times.first * B * 4 * H : again_.workspace;
         return {&problem_.layer, {0, B}, times, problem_.states, {}, planes, true};
     }
 

@@ -116,8 +116,7 @@ struct StepAfter : StepRows {
     template <int R, int P, int, bool whole>
     GRUS_INLINE void finish(const Row* rows, Size p, const V* sums) const {
         V r[R * P], z[R * P], n[R * P];
-        for (int c = 0; c < R * P; ++c)
-            reset_and_update(functions, sums[c * 3], sums[c * 3 + 1], r[c], z[c]);
+        for (int c = 0; c < R * P; ++c) reset_and_update(functions, sums[c * 3], sums[c * 3 + 1], r[c], z[c]);
         for (int c = 0; c < R * P; ++c) {
             const Size unit = panels.first_unit(p + c % P);
             const V gx_n = load<whole>(rows[c / P].planes + 2 * H + unit, H - unit);
@@ -162,8 +161,7 @@ struct StepBeforeGates : StepRows {
     template <int R, int P, int, bool whole>
     GRUS_INLINE void finish(const Row* rows, Size p, const V* sums) const {
         V r[R * P], z[R * P];
-        for (int c = 0; c < R * P; ++c)
-            reset_and_update(functions, sums[c * 2], sums[c * 2 + 1], r[c], z[c]);
+        for (int c = 0; c < R * P; ++c) reset_and_update(functions, sums[c * 2], sums[c * 2 + 1], r[c], z[c]);
         for (int c = 0; c < R * P; ++c) {
             const Row& row = rows[c / P];
             const Size unit = panels.first_unit(p + c % P), units = H - unit;
@@ -250,8 +248,8 @@ void forward_steps(const Forward<Real>& problem, const ForwardScratch& scratch, 
                              problem.workspace != nullptr};
         run(InputProjection(steps, weights), steps.all(), share.panels);
         for (Size i = 0; i < count; ++i) {
-            take_steps(steps.only(layer.reverse ? count - 1 - i : i), {{0, rows}, share.panels, columns.panels},
-                       weights, functions, meet);
+            take_steps(steps.only(layer.reverse ? count - 1 - i : i),
+                       {{0, rows}, share.panels, columns.panels}, weights, functions, meet);
             meet();
         }
     }
@@ -264,7 +262,8 @@ void forward(const Forward<Real>& problem, Real* base, const Worker& worker) {
     const ForwardScratch scratch(problem, base);
     scratch.weights.pack(problem.layer, worker);
     wait(worker.barrier);
-    if (is_tanh_and_sigmoid(problem.layer.form)) return forward_steps<TanhAndSigmoid>(problem, scratch, worker);
+    if (is_tanh_and_sigmoid(problem.layer.form))
+        return forward_steps<TanhAndSigmoid>(problem, scratch, worker);
     forward_steps<AnyFunctions>(problem, scratch, worker);
 }
 

@@ -96,8 +96,7 @@ void run_block(const Job& job, const typename Job::Row* rows, Size count, Size p
     for (int m = 0; m < R; ++m) idle = idle && rows[m].idle;
     if (!idle) {
         for (int m = 0; m < R; ++m)
-            for (int i = 0; i < P; ++i)
-                job.template start<G, whole>(rows[m], p + i, sums + (m * P + i) * G);
+            for (int i = 0; i < P; ++i) job.template start<G, whole>(rows[m], p + i, sums + (m * P + i) * G);
         const Real* columns = job.columns + job.panels.offset(p);
         for (int s = 0; s < job.segments; ++s) {
             Rows<R> numbers;

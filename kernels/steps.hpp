@@ -17,9 +17,7 @@ struct Steps {
     GRUS_INLINE bool valid(Size t, Size b) const {
         return !layer.valid || layer.valid[t * layer.sizes.B + b];
     }
-    GRUS_INLINE bool reset(Size t, Size b) const {
-        return layer.reset && layer.reset[t * layer.sizes.B + b];
-    }
+    GRUS_INLINE bool reset(Size t, Size b) const { return layer.reset && layer.reset[t * layer.sizes.B + b]; }
     /// The state [H] that the step starts from.
     GRUS_INLINE const Real* h_prev(Size t, Size b) const {
         const Size H = layer.sizes.H;

@@ -153,8 +153,8 @@ class WeightGradients {
         const Size rows = block.last - block.first;
         const Real *x[block_size], *h_prev[block_size], *planes = steps.planes + block.first * 4 * H_;
         for (Size k = 0; k < rows; ++k) {
-            const StepRows::Row row = steps.row(steps.times.first + (block.first + k) / steps.B,
-                                                (block.first + k) % steps.B);
+            const StepRows::Row row =
+                steps.row(steps.times.first + (block.first + k) / steps.B, (block.first + k) % steps.B);
             x[k] = row.idle ? nullptr : row.x;  // what x holds there is never used, not even times zero
             h_prev[k] = row.h_prev;
         }

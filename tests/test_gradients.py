@@ -139,3 +139,9 @@ def test_nan_goes_through_every_activation(name: str, engine: str) -> None:
     gru = grus.GRU(1, 2, activation=name, seed=0)
     with grus.use_engine(engine):
         assert np.isnan(gru(np.full((1, 2, 1), np.nan, np.float32)).output).all()
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("reset_after", [True, False])
+def test_gates_computed_again(reset_after: bool, kind: str) -> None:
+    assert_exact(random_gru(2, 3, 2, reset_after=reset_after, bidirectional=True, save="outputs"), kind)

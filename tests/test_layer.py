@@ -775,3 +775,15 @@ def test_float32_is_as_near_to_float64_as_its_digits_allow() -> None:
         assert value.dtype == np.float32, name
         error = np.linalg.norm(value - exact[name]) / np.linalg.norm(exact[name])
         assert error < relative("same maths", "float32"), f"{name}: {error:.1e}"
+
+
+def test_saved_outputs_alone_are_a_fifth_of_the_tape() -> None:
+    x = np.random.default_rng(0).standard_normal((4, 6, 3), dtype=np.float32)
+    for save, planes in (("gates", 4), ("outputs", 0)):
+        gru = grus.GRU(3, 5, bidirectional=True, save=save, seed=0)
+        assert gru.config()["save"] == save
+        with grus.use_engine("native"):
+            *_, tape = gru.forward(x)
+        for run in tape.runs:
+            assert run.states.size == 4 * 6 * 5
+            assert (0 if run.saved is None else run.saved.size) == planes * 4 * 6 * 5

@@ -118,6 +118,7 @@ for name, seed in {"text": "one", "negative": -1, "fraction": 0.5}.items():
 # ---------------------------------------------------------------------------------------------- names and dtypes
 
 row("init", ValueError, "init must be one of orthogonal, torch; got 'xavier'.", build(init="xavier"))
+row("save", ValueError, "save must be one of gates, outputs; got 'all'.", build(save="all"))
 row("init number", ValueError, "init must be one of orthogonal, torch; got 3.", build(init=3))
 row(
     "init near", ValueError, "init must be one of orthogonal, torch; got 'orthogonl'. Did you mean 'orthogonal'?",

@@ -67,6 +67,20 @@ def test_any_chunking_in_time(batch: int, reset_after: bool, dtype: str, isa: st
             np.testing.assert_array_equal(run.chunks(length), whole)
 
 
+@pytest.mark.parametrize("isa", ISAS)
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("reset_after", [True, False])
+@pytest.mark.parametrize("sizes", [BY_ROWS, BY_UNITS, (3, 300, 2, 5), (300, 3, 5, 9)])
+def test_gates_kept_or_computed_again(sizes: tuple[int, ...], reset_after: bool, dtype: str, isa: str) -> None:
+    for kind, reverse in (("plain", True), ("all", False)):
+        kept = Run(sizes, dtype, kind, reset_after=reset_after, reverse=reverse)
+        again = Run(sizes, dtype, kind, reset_after=reset_after, reverse=reverse, save="outputs")
+        with instruction_set(isa):
+            for threads in (1, 3):
+                grus.set_num_threads(threads)
+                assert_same_bits(again(), kept())
+
+
 @pytest.mark.parametrize("reset_after", [True, False])
 def test_gradients_of_rows_and_of_chunks(reset_after: bool) -> None:
     """dx and dh0 are those of the whole, row by row and chunk by chunk."""

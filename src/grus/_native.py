@@ -1,6 +1,7 @@
 """The native engine: the compiled core (``kernels/``) under the signatures of :mod:`grus.equations`.
 
-It takes float32 and float64. What it saves is one workspace (T, B, 4H), which backward overwrites.
+It takes float32 and float64. What it saves is one workspace (T, B, 4H), which backward overwrites; without it
+backward computes the gates again.
 """
 
 from __future__ import annotations
@@ -31,7 +32,7 @@ def sequence_backward(
     d_states: Array,
     d_h_n: Array,
     states: Array,
-    saved: Array,
+    saved: Array | None,
     x: Array,
     h0: Array,
     weights: Weights,

@@ -25,6 +25,7 @@ class Stack(NamedTuple):
     directions: int
     bias: bool
     dropout: float
+    save: str
 
     def params(self, layer: int, direction: int) -> GRUParams:
         """The parameters of one layer in one direction, as views."""
@@ -69,6 +70,7 @@ def stack_forward(
         "reset_after": form.reset_after,
         "activation": form.activation,
         "gate_activation": (form.reset_activation, form.update_activation),
+        "save": stack.save,
     }
     h_n, output = np.empty_like(h0), x
     for layer in range(stack.num_layers):

@@ -146,15 +146,21 @@ def sequence_backward(
     d_states: Array,
     d_h_n: Array,
     states: Array,
-    gates: Gates,
+    gates: Gates | None,
     x: Array,
     h0: Array,
     weights: Weights,
     form: Formulation,
     steps: Steps,
 ) -> SequenceGradients:
-    """Gradients of x, h0, every weight and reset_state, from those of the states (T, B, H) and of h_n (B, H)."""
+    """Gradients of x, h0, every weight and reset_state, from those of the states (T, B, H) and of h_n (B, H).
+
+    Gates that were not kept follow from the states: each step's is known, so all steps are computed at once.
+    """
     h_prev = _previous_states(states, h0, steps)
+    if gates is None:
+        gx = _used(x, steps) @ weights.weight_ih.T + weights.bias_ih
+        _, gates = step_forward(gx, h_prev, weights, form)
     reset = reset_before(steps)
     dgx = np.zeros((*states.shape[:2], 3 * states.shape[2]), states.dtype)
     dgh_n = np.zeros_like(states)

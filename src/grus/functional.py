@@ -19,6 +19,7 @@ from grus.equations import Formulation, Steps, Weights
 
 Array = np.ndarray[Any, np.dtype[Any]]
 ActivationLike = str | Activation | Mapping[str, Any]
+SAVES = ("gates", "outputs")
 
 
 class GRUParams(NamedTuple):
@@ -63,11 +64,12 @@ class GRUGradients(NamedTuple):
 
 @dataclass
 class Tape:
-    """What :func:`gru_forward` keeps for one :func:`gru_backward`: 5*T*B*H numbers and references."""
+    """What :func:`gru_forward` keeps for one :func:`gru_backward`: 5*T*B*H numbers, or with ``save="outputs"``
+    T*B*H, and references."""
 
     engine: Engine
     states: Array
-    saved: Any  # the engine's own
+    saved: Any  # the engine's own; None with save="outputs"
     x: Array
     h0: Array
     weights: Weights
@@ -98,6 +100,7 @@ def gru_forward(
     reset_state: Array | None = None,
     reverse: bool = False,
     training: bool = True,
+    save: str = "gates",
 ) -> tuple[Array, Array, Tape | None]:
     """Run one GRU layer in one direction over a batch of sequences.
 
@@ -130,6 +133,9 @@ def gru_forward(
         Run from each row's last step to its first.
     training : bool, default True
         Keep the tape that :func:`gru_backward` needs.
+    save : {"gates", "outputs"}, default "gates"
+        What the tape keeps: 5*T*B*H numbers, or T*B*H, the output alone; backward then computes the gates again,
+        a third more arithmetic. The gradients have the same bits.
 
     Returns
     -------
@@ -168,6 +174,7 @@ def gru_forward(
     x = _check.floating("x", x)
     weights = _checked_params(params, x)
     reverse, training = _check.boolean("reverse", reverse), _check.boolean("training", training)
+    keep = _check.choice("save", save, SAVES) == "gates" and training
     T, B, H = len(x), x.shape[1], weights.weight_hh.shape[1]
     form = formulation(reset_after, activation, gate_activation)
     why = f"x holds {B} sequences and weight_hh has hidden_size {H}"
@@ -177,7 +184,7 @@ def gru_forward(
     checked_lengths, steps = _checked_steps((T, B), lengths, mask, reset, reset_state, reverse)
     states = np.empty((T, B, H), x.dtype)
     runs_on = engine(x.dtype)
-    h_n, saved = runs_on.sequence_forward(states, x, h0, weights, form, steps, training)
+    h_n, saved = runs_on.sequence_forward(states, x, h0, weights, form, steps, keep)
     output = _visible(states, checked_lengths)
     if not training:
         return output, np.array(h_n), None
