@@ -1,11 +1,14 @@
-/// @file The native engine in Python. `src/grus/_native.py` has made every array of the shape and dtype named
-/// here, with a contiguous last axis, and all but x, states, d_states and dx contiguous.
+/// @file The native engine in Python: the structures of `gru.hpp`, made of arrays, and `run`, which takes one
+/// or two of them. `src/grus/_native.py` has made every array of the shape and dtype named here, with a
+/// contiguous last axis, and all but x, states, d_states and dx contiguous.
 
 #include "bindings_gru.hpp"
 
 #include <nanobind/ndarray.h>
 #include <nanobind/stl/string.h>
 #include <nanobind/stl/vector.h>
+
+#include <tuple>
 
 #include "dispatch.hpp"
 #include "threads.hpp"
@@ -38,71 +41,102 @@ const std::uint8_t* flags_of(const Flags& a) {
     return a.is_valid() ? reinterpret_cast<const std::uint8_t*>(a.data()) : nullptr;
 }
 
-/// A layer and what its steps are, as Python holds them for the call that follows.
+/// A structure for the kernels, and the arrays it points into, which live as long.
+template <class Problem, class... Arrays>
+struct Held {
+    Problem problem;
+    std::tuple<Arrays...> arrays;
+};
+
 template <class Real>
-Layer<Real> layer_of(const Formulation& form, bool reverse, const In<Real, 3>& x,
-                     const In<Real, 2>& weight_ih, const In<Real, 2>& weight_hh, const In<Real, 1>& bias_ih,
-                     const In<Real, 1>& bias_hh, const In<Real, 2>& h0, const In<Real, 2>& reset_state,
-                     const Flags& valid, const Flags& reset) {
-    Layer<Real> layer{};
-    layer.sizes = {static_cast<Size>(x.shape(0)), static_cast<Size>(x.shape(1)),
-                   static_cast<Size>(x.shape(2)), static_cast<Size>(h0.shape(1))};
-    layer.form = form;
-    layer.reverse = reverse;
-    layer.weight_ih = weight_ih.data();
-    layer.weight_hh = weight_hh.data();
-    layer.bias_ih = bias_ih.data();
-    layer.bias_hh = bias_hh.data();
-    layer.x = sequence(x);
-    layer.h0 = h0.data();
-    layer.reset_state = reset_state.data();
-    layer.valid = flags_of(valid);
-    layer.reset = flags_of(reset);
-    return layer;
+using HeldLayer = Held<Layer<Real>, In<Real, 3>, In<Real, 2>, In<Real, 2>, In<Real, 1>, In<Real, 1>,
+                       In<Real, 2>, In<Real, 2>, Flags, Flags>;
+template <class Real>
+using HeldForward = Held<Forward<Real>, Out<Real, 3>, Out<Real, 3>>;
+template <class Real>
+using HeldBackward = Held<Backward<Real>, In<Real, 3>, Out<Real, 3>, In<Real, 3>, In<Real, 2>, Out<Real, 3>,
+                          Out<Real, 2>, Out<Real, 2>, Out<Real, 2>, Out<Real, 1>, Out<Real, 1>, Out<Real, 2>>;
+
+template <class Real>
+void bind_layer(nb::module_& m, const char* name) {
+    nb::class_<HeldLayer<Real>>(m, name).def(
+        "__init__",
+        [](HeldLayer<Real>* self, const Formulation& form, bool reverse, In<Real, 3> x, In<Real, 2> weight_ih,
+           In<Real, 2> weight_hh, In<Real, 1> bias_ih, In<Real, 1> bias_hh, In<Real, 2> h0,
+           In<Real, 2> reset_state, Flags valid, Flags reset) {
+            Layer<Real> layer{};
+            layer.sizes = {static_cast<Size>(x.shape(0)), static_cast<Size>(x.shape(1)),
+                           static_cast<Size>(x.shape(2)), static_cast<Size>(h0.shape(1))};
+            layer.form = form;
+            layer.reverse = reverse;
+            layer.weight_ih = weight_ih.data();
+            layer.weight_hh = weight_hh.data();
+            layer.bias_ih = bias_ih.data();
+            layer.bias_hh = bias_hh.data();
+            layer.x = sequence(x);
+            layer.h0 = h0.data();
+            layer.reset_state = data_of(reset_state);
+            layer.valid = flags_of(valid);
+            layer.reset = flags_of(reset);
+            new (self) HeldLayer<Real>{
+                layer, {x, weight_ih, weight_hh, bias_ih, bias_hh, h0, reset_state, valid, reset}};
+        },
+        "form"_a, "reverse"_a, "x"_a.noconvert(), "weight_ih"_a.noconvert(), "weight_hh"_a.noconvert(),
+        "bias_ih"_a.noconvert(), "bias_hh"_a.noconvert(), "h0"_a.noconvert(),
+        "reset_state"_a.noconvert().none(), "valid"_a.noconvert().none(), "reset"_a.noconvert().none());
 }
 
 template <class Real>
-void bind_engine(nb::module_& m) {
-    m.def(
-        "gru_forward",
-        [](Out<Real, 3> states, Out<Real, 3> workspace, const Formulation& form, bool reverse, In<Real, 3> x,
-           In<Real, 2> weight_ih, In<Real, 2> weight_hh, In<Real, 1> bias_ih, In<Real, 1> bias_hh,
-           In<Real, 2> h0, In<Real, 2> reset_state, Flags valid, Flags reset) {
-            const Forward<Real> problem{layer_of<Real>(form, reverse, x, weight_ih, weight_hh, bias_ih,
-                                                       bias_hh, h0, reset_state, valid, reset),
-                                        sequence(states), data_of(workspace)};
-            const nb::gil_scoped_release release;
-            run_forward(problem);
+void bind_forward(nb::module_& m, const char* name) {
+    nb::class_<HeldForward<Real>>(m, name).def(
+        "__init__",
+        [](HeldForward<Real>* self, const HeldLayer<Real>& layer, Out<Real, 3> states,
+           Out<Real, 3> workspace) {
+            new (self)
+                HeldForward<Real>{{layer.problem, sequence(states), data_of(workspace)}, {states, workspace}};
         },
-        "states"_a, "workspace"_a.none(), "form"_a, "reverse"_a, "x"_a.noconvert(), "weight_ih"_a,
-        "weight_hh"_a, "bias_ih"_a, "bias_hh"_a, "h0"_a, "reset_state"_a, "valid"_a.none(), "reset"_a.none());
-    m.def(
-        "gru_backward",
-        [](Out<Real, 3> dx, Out<Real, 2> dh0, Out<Real, 2> dweight_ih, Out<Real, 2> dweight_hh,
-           Out<Real, 1> dbias_ih, Out<Real, 1> dbias_hh, Out<Real, 2> d_reset_state, In<Real, 3> d_states,
-           In<Real, 2> d_h_n, In<Real, 3> states, Out<Real, 3> workspace, const Formulation& form,
-           bool reverse, In<Real, 3> x, In<Real, 2> weight_ih, In<Real, 2> weight_hh, In<Real, 1> bias_ih,
-           In<Real, 1> bias_hh, In<Real, 2> h0, In<Real, 2> reset_state, Flags valid, Flags reset) {
-            const Backward<Real> problem{layer_of<Real>(form, reverse, x, weight_ih, weight_hh, bias_ih,
-                                                        bias_hh, h0, reset_state, valid, reset),
-                                         sequence(states),
-                                         sequence(d_states),
-                                         d_h_n.data(),
-                                         data_of(workspace),
-                                         sequence(dx),
-                                         dh0.data(),
-                                         d_reset_state.data(),
-                                         dweight_ih.data(),
-                                         dweight_hh.data(),
-                                         dbias_ih.data(),
-                                         dbias_hh.data()};
-            const nb::gil_scoped_release release;
-            run_backward(problem);
+        nb::keep_alive<1, 2>(), "layer"_a, "states"_a, "workspace"_a.none());
+}
+
+template <class Real>
+void bind_backward(nb::module_& m, const char* name) {
+    nb::class_<HeldBackward<Real>>(m, name).def(
+        "__init__",
+        [](HeldBackward<Real>* self, const HeldLayer<Real>& layer, In<Real, 3> states, Out<Real, 3> workspace,
+           In<Real, 3> d_states, In<Real, 2> d_h_n, Out<Real, 3> dx, Out<Real, 2> dh0,
+           Out<Real, 2> dweight_ih, Out<Real, 2> dweight_hh, Out<Real, 1> dbias_ih, Out<Real, 1> dbias_hh,
+           Out<Real, 2> d_reset_state) {
+            new (self)
+                HeldBackward<Real>{{layer.problem, sequence(states), sequence(d_states), d_h_n.data(),
+                                    data_of(workspace), sequence(dx), dh0.data(), data_of(d_reset_state),
+                                    dweight_ih.data(), dweight_hh.data(), dbias_ih.data(), dbias_hh.data()},
+                                   {states, workspace, d_states, d_h_n, dx, dh0, dweight_ih, dweight_hh,
+                                    dbias_ih, dbias_hh, d_reset_state}};
         },
-        "dx"_a, "dh0"_a, "dweight_ih"_a, "dweight_hh"_a, "dbias_ih"_a, "dbias_hh"_a, "d_reset_state"_a,
-        "d_states"_a, "d_h_n"_a, "states"_a, "workspace"_a.none(), "form"_a, "reverse"_a, "x"_a.noconvert(),
-        "weight_ih"_a, "weight_hh"_a, "bias_ih"_a, "bias_hh"_a, "h0"_a, "reset_state"_a, "valid"_a.none(),
-        "reset"_a.none());
+        nb::keep_alive<1, 2>(), "layer"_a, "states"_a, "workspace"_a.none(), "d_states"_a, "d_h_n"_a, "dx"_a,
+        "dh0"_a, "dweight_ih"_a, "dweight_hh"_a, "dbias_ih"_a, "dbias_hh"_a, "d_reset_state"_a.none());
+}
+
+template <class Problem>
+void bind_run(nb::module_& m) {
+    m.def(
+        "run",
+        [](const Problem& call) {
+            const nb::gil_scoped_release release;
+            run(call.problem);
+        },
+        "call"_a);
+    m.def(
+        "run",
+        [](const Problem& call, const Problem& other) {
+            const nb::gil_scoped_release release;
+            run(call.problem, other.problem);
+        },
+        "call"_a, "other"_a);
+}
+
+template <class Real>
+void bind_activate(nb::module_& m) {
     m.def(
         "activate",
         [](Out<Real, 1> out, In<Real, 1> in, const Activation& activation) {
@@ -139,8 +173,18 @@ void bind_gru(nb::module_& m) {
                 new (self) Formulation{reset_after, activation, reset_activation, update_activation};
             },
             "reset_after"_a, "activation"_a, "reset_activation"_a, "update_activation"_a);
-    bind_engine<float>(m);
-    bind_engine<double>(m);
+    bind_layer<float>(m, "LayerFloat32");
+    bind_layer<double>(m, "LayerFloat64");
+    bind_forward<float>(m, "ForwardFloat32");
+    bind_forward<double>(m, "ForwardFloat64");
+    bind_backward<float>(m, "BackwardFloat32");
+    bind_backward<double>(m, "BackwardFloat64");
+    bind_run<HeldForward<float>>(m);
+    bind_run<HeldForward<double>>(m);
+    bind_run<HeldBackward<float>>(m);
+    bind_run<HeldBackward<double>>(m);
+    bind_activate<float>(m);
+    bind_activate<double>(m);
     m.def("available_instruction_sets", &available_instruction_sets);
     m.def("instruction_set", &instruction_set);
     m.def("use_instruction_set", &use_instruction_set, "name"_a);

@@ -59,16 +59,30 @@ const InstructionSet* current() {
     return sets.front();
 }
 
+}  // namespace
+
+template <>
+const Kernels<float>& kernels<float>() {
+    return *current()->f32;
+}
+template <>
+const Kernels<double>& kernels<double>() {
+    return *current()->f64;
+}
+
+namespace {
+
 /// How a call is shared out.
 struct Plan {
     int workers;
     bool split_rows;
 };
 
+constexpr double worth_a_thread = 4e5;   // operations: a few times what it takes to wake one
+constexpr double worth_a_meeting = 4e4;  // of a worker in one step: a few barriers' time
+
 /// @param flops  of the whole call
 Plan plan_for(const Sizes& sizes, Size rows, Size lanes, double flops) {
-    constexpr double worth_a_thread = 4e5;   // a few times what it takes to wake one
-    constexpr double worth_a_meeting = 4e4;  // of a worker in one step: a few barriers' time
     const int limit = static_cast<int>(std::min<double>(num_threads(), 1 + flops / worth_a_thread));
     const int by_rows = static_cast<int>(std::min<Size>(limit, (sizes.B + rows - 1) / rows));
     const double step = 6.0 * static_cast<double>(sizes.B * sizes.H * sizes.H);
@@ -116,46 +130,78 @@ class ScratchMemory {
 thread_local ScratchMemory::Memory ScratchMemory::kept;
 thread_local std::size_t ScratchMemory::kept_bytes = 0;
 
-/// The workers of one call: `kernel(problem, scratch, worker)` on each.
-template <class Problem, class Real>
-struct Call {
-    const Problem& problem;
-    void (*kernel)(const Problem&, Real*, const Worker&);
-    Real* scratch;
-    int workers;
-    bool split_rows;
-    Barrier* barrier;
+/// What run_call needs to know of forward and of backward.
+template <class Real>
+Size scratch_size(const Forward<Real>& problem, int) {
+    return kernels<Real>().forward_scratch(problem);
+}
+template <class Real>
+Size scratch_size(const Backward<Real>& problem, int workers) {
+    return kernels<Real>().backward_scratch(problem, workers);
+}
+template <class Real>
+void work(const Forward<Real>& problem, Real* scratch, const Worker& worker) {
+    kernels<Real>().forward(problem, scratch, worker);
+}
+template <class Real>
+void work(const Backward<Real>& problem, Real* scratch, const Worker& worker) {
+    kernels<Real>().backward(problem, scratch, worker);
+}
+template <class Real>
+double passes(const Forward<Real>&) {
+    return 1;
+}
+template <class Real>
+double passes(const Backward<Real>&) {
+    return 2;
+}
 
-    static void work(void* context, int index) {
-        const Call& call = *static_cast<const Call*>(context);
-        call.kernel(call.problem, call.scratch, {index, call.workers, call.split_rows, call.barrier});
-    }
-};
-
-template <class Real, class Problem, class ScratchSize>
-void run_call(const Problem& problem, void (*kernel)(const Problem&, Real*, const Worker&),
-              ScratchSize scratch_size, double passes) {
+template <class Problem>
+double flops_of(const Problem& problem) {
     const auto [T, B, I, H] = problem.layer.sizes;
-    const double flops = passes * 6.0 * static_cast<double>(T * B) * static_cast<double>(H * (I + H));
-    const Plan plan = plan_for(problem.layer.sizes, kernels<Real>().rows, kernels<Real>().lanes, flops);
+    return passes(problem) * 6.0 * static_cast<double>(T * B) * static_cast<double>(H * (I + H));
+}
+
+template <class Real, class Problem>
+Plan plan_for(const Problem& problem) {
+    return plan_for(problem.layer.sizes, kernels<Real>().rows, kernels<Real>().lanes, flops_of(problem));
+}
+
+/// The workers of one call.
+template <class Real, class Problem>
+void run_shared(const Problem& problem) {
+    const Plan plan = plan_for<Real>(problem);
     Team team(plan.workers);
     const ScratchMemory scratch(static_cast<std::size_t>(scratch_size(problem, team.size())) * sizeof(Real));
     Barrier barrier(team.size());
-    Call<Problem, Real> call{problem,     kernel,          static_cast<Real*>(scratch.get()),
-                             team.size(), plan.split_rows, team.size() > 1 ? &barrier : nullptr};
-    team.run(&Call<Problem, Real>::work, &call);
+    auto one = [&](int index) {
+        work(problem, static_cast<Real*>(scratch.get()),
+             {index, team.size(), plan.split_rows, team.size() > 1 ? &barrier : nullptr});
+    };
+    team.run([](void* context, int index) { (*static_cast<decltype(one)*>(context))(index); }, &one);
+}
+
+template <class Real, class Problem>
+void run_beside(const Problem& problem, const Problem& other) {
+    const Plan plan = plan_for<Real>(problem);
+    const bool rows_are_enough = plan.split_rows && plan.workers >= std::min(num_threads(), 2);
+    if (rows_are_enough || flops_of(problem) < worth_a_thread || num_threads() > 2 * plan.workers) {
+        run_shared<Real>(problem);
+        return run_shared<Real>(other);
+    }
+    const Problem* const both[] = {&problem, &other};
+    const Size size = std::max(scratch_size(problem, 1), scratch_size(other, 1)) + 64 / sizeof(Real);
+    const Size aligned = size / (64 / sizeof(Real)) * (64 / sizeof(Real));
+    const ScratchMemory scratch(static_cast<std::size_t>(2 * aligned) * sizeof(Real));
+    Team team(2);
+    auto some = [&](int index) {
+        for (int i = index; i < 2; i += team.size())
+            work(*both[i], static_cast<Real*>(scratch.get()) + i * aligned, {0, 1, true, nullptr});
+    };
+    team.run([](void* context, int index) { (*static_cast<decltype(some)*>(context))(index); }, &some);
 }
 
 }  // namespace
-
-template <>
-const Kernels<float>& kernels<float>() {
-    return *current()->f32;
-}
-template <>
-const Kernels<double>& kernels<double>() {
-    return *current()->f64;
-}
 
 std::vector<std::string> available_instruction_sets() {
     std::vector<std::string> names;
@@ -175,20 +221,29 @@ bool use_instruction_set(const std::string& name) {
 }
 
 template <class Real>
-void run_forward(const Forward<Real>& problem) {
-    const auto& k = kernels<Real>();
-    run_call<Real>(problem, k.forward, [&](const auto& p, int) { return k.forward_scratch(p); }, 1.0);
+void run(const Forward<Real>& problem) {
+    run_shared<Real>(problem);
 }
-
 template <class Real>
-void run_backward(const Backward<Real>& problem) {
-    const auto& k = kernels<Real>();
-    run_call<Real>(problem, k.backward, k.backward_scratch, 2.0);
+void run(const Backward<Real>& problem) {
+    run_shared<Real>(problem);
+}
+template <class Real>
+void run(const Forward<Real>& problem, const Forward<Real>& other) {
+    run_beside<Real>(problem, other);
+}
+template <class Real>
+void run(const Backward<Real>& problem, const Backward<Real>& other) {
+    run_beside<Real>(problem, other);
 }
 
-template void run_forward(const Forward<float>&);
-template void run_forward(const Forward<double>&);
-template void run_backward(const Backward<float>&);
-template void run_backward(const Backward<double>&);
+template void run(const Forward<float>&);
+template void run(const Forward<double>&);
+template void run(const Backward<float>&);
+template void run(const Backward<double>&);
+template void run(const Forward<float>&, const Forward<float>&);
+template void run(const Forward<double>&, const Forward<double>&);
+template void run(const Backward<float>&, const Backward<float>&);
+template void run(const Backward<double>&, const Backward<double>&);
 
 }  // namespace grus

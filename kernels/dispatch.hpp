@@ -23,8 +23,15 @@ const Kernels<Real>& kernels();
 
 /// @brief Runs a call on as many threads as it is worth. The result has the same bits for any number of them.
 template <class Real>
-void run_forward(const Forward<Real>& problem);
+void run(const Forward<Real>& problem);
 template <class Real>
-void run_backward(const Backward<Real>& problem);
+void run(const Backward<Real>& problem);
+
+/// @brief Runs two calls that write different arrays, such as the two directions of a layer: on a thread
+/// each, where threads that shared each call would have to meet at every step.
+template <class Real>
+void run(const Forward<Real>& problem, const Forward<Real>& other);
+template <class Real>
+void run(const Backward<Real>& problem, const Backward<Real>& other);
 
 }  // namespace grus

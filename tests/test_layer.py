@@ -786,4 +786,4 @@ def test_saved_outputs_alone_are_a_fifth_of_the_tape() -> None:
             *_, tape = gru.forward(x)
         for run in tape.runs:
             assert run.states.size == 4 * 6 * 5
-            assert (0 if run.saved is None else run.saved.size) == planes * 4 * 6 * 5
+            assert (0 if run.saved.workspace is None else run.saved.workspace.size) == planes * 4 * 6 * 5

@@ -28,7 +28,7 @@ TAG = re.compile(r"#.*\(([FB]\d'?)\)")
 TAGGED = {number: match[1] for number, line in enumerate(SOURCE.splitlines(), 1) if (match := TAG.search(line))}
 WHOLE = [  # mutated throughout, tagged lines and others
     "step_forward", "step_backward", "sequence_forward", "sequence_backward", "_weight_gradients", "_blocks",
-    "_outer_sum", "_order", "_used", "reset_before", "_previous_states",
+    "_outer_sum", "_order", "_used", "_projected", "reset_before", "_previous_states",
 ]  # fmt: skip
 
 OPERATORS: dict[type[ast.operator], tuple[type[ast.operator], ...]] = {
@@ -166,8 +166,11 @@ class Problem:
         return states, *module.sequence_forward(states, *self.given(module, arrays))
 
     def agrees(self, module: Any) -> bool:
-        """A module's states are the true ones, and so are its gradients, each by name."""
+        """A module's states are the true ones, and so are its gradients, each by name, gates kept or not."""
         states, h_n, gates = self.forward(module, self.arrays)
+        return self.gradients_agree(module, states, h_n, gates) and self.gradients_agree(module, states, h_n, None)
+
+    def gradients_agree(self, module: Any, states: Array, h_n: Array, gates: Any) -> bool:
         d = module.sequence_backward(self.d_output, self.d_h_n, states, gates, *self.given(module, self.arrays))
         found = {"x": d.x, "h0": d.h0, "reset_state": d.reset_state, **d.weights._asdict()}
         pairs = [

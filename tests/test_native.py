@@ -52,6 +52,18 @@ def test_equals_the_reference(isa: str, dtype: str, reset_after: bool, kind: str
         assert_equals_reference(Run(sizes, dtype, kind, reset_after=reset_after, reverse=reverse), isa)
 
 
+@pytest.mark.parametrize("kind", ["plain", "all"])
+@pytest.mark.parametrize("reset_after", [True, False])
+@pytest.mark.parametrize("engine", ["native", "reference"])
+def test_gates_computed_again_are_those_kept(engine: str, reset_after: bool, kind: str) -> None:
+    for sizes in [*SIZES, (0, 3, 2, 5), (3, 0, 2, 5)]:
+        with grus.use_engine(engine):
+            again = Run(sizes, kind=kind, reset_after=reset_after, save="outputs")()
+            kept = Run(sizes, kind=kind, reset_after=reset_after)()
+        for name, value in again.items():
+            assert_close(value, kept[name], "same maths", name=name)
+
+
 @pytest.mark.parametrize("activation", ELEMENTWISE)
 @pytest.mark.parametrize("reset_after", [True, False])
 @pytest.mark.parametrize("isa", ISAS)

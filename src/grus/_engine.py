@@ -3,48 +3,28 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, Protocol
 
 import numpy as np
 
 from grus import _check, _core, _native, equations
-from grus.equations import Formulation, SequenceGradients, Steps, Weights
+from grus.equations import SequenceGradients
 
 Array = np.ndarray[Any, np.dtype[Any]]
 
 
 class Engine(Protocol):
-    """What an engine offers; see :mod:`grus.equations` for the meaning of each argument.
+    """What an engine offers; :mod:`grus.equations` tells what is in a run.
 
-    ``saved`` is whatever the engine's backward needs of its forward; nobody else looks into it, and backward may
-    overwrite it.
+    Where the reference saves gates, an engine saves whatever its backward needs; nobody else looks into it, and
+    backward may overwrite it.
     """
 
-    def sequence_forward(
-        self,
-        states: Array,
-        x: Array,
-        h0: Array,
-        weights: Weights,
-        form: Formulation,
-        steps: Steps,
-        keep: bool = True,
-    ) -> tuple[Array, Any]: ...
+    def sequences_forward(self, runs: Sequence[tuple[Any, ...]]) -> list[tuple[Array, Any]]: ...
 
-    def sequence_backward(
-        self,
-        d_states: Array,
-        d_h_n: Array,
-        states: Array,
-        saved: Any,
-        x: Array,
-        h0: Array,
-        weights: Weights,
-        form: Formulation,
-        steps: Steps,
-    ) -> SequenceGradients: ...
+    def sequences_backward(self, runs: Sequence[tuple[Any, ...]]) -> list[SequenceGradients]: ...
 
 
 def _use_named_instruction_set(name: str | None, available: list[str]) -> None:

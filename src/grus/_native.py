@@ -1,13 +1,14 @@
-"""The native engine: the compiled core (``kernels/``) under the signatures of :mod:`grus.equations`.
+"""The native engine: the compiled core (``kernels/``) under two signatures of :mod:`grus.equations`.
 
-It takes float32 and float64. What it saves is one workspace (T, B, 4H), which backward overwrites; without it
-backward computes the gates again.
+It takes float32 and float64. What it saves is the layer as the kernels take it and one workspace (T, B, 4H), which
+backward overwrites; without a workspace backward computes the gates again.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import lru_cache
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -16,58 +17,71 @@ from grus.activations import Activation
 from grus.equations import Formulation, SequenceGradients, Steps, Weights, reset_before
 
 Array = np.ndarray[Any, np.dtype[Any]]
+_WHOLE = 0x0101  # NumPy's flags: C_CONTIGUOUS and ALIGNED
+_LAYER = {np.dtype("float32"): _core.LayerFloat32, np.dtype("float64"): _core.LayerFloat64}
+_FORWARD = {np.dtype("float32"): _core.ForwardFloat32, np.dtype("float64"): _core.ForwardFloat64}
+_BACKWARD = {np.dtype("float32"): _core.BackwardFloat32, np.dtype("float64"): _core.BackwardFloat64}
 
 
-def sequence_forward(
-    states: Array, x: Array, h0: Array, weights: Weights, form: Formulation, steps: Steps, keep: bool = True
-) -> tuple[Array, Array | None]:
-    """As :func:`grus.equations.sequence_forward`; the workspace in place of the gates."""
-    T, B, H = states.shape
-    workspace = np.empty((T, B, 4 * H), states.dtype) if keep else None
-    _core.gru_forward(states, workspace, *_layer(x, h0, weights, form, steps))
-    return (states[0 if steps.reverse else -1] if T else h0), workspace
+class Saved(NamedTuple):
+    """What forward keeps for backward."""
+
+    layer: _core.Call  # a LayerFloat32 or a LayerFloat64
+    workspace: Array | None
 
 
-def sequence_backward(
-    d_states: Array,
-    d_h_n: Array,
-    states: Array,
-    saved: Array | None,
-    x: Array,
-    h0: Array,
-    weights: Weights,
-    form: Formulation,
-    steps: Steps,
-) -> SequenceGradients:
-    """As :func:`grus.equations.sequence_backward`."""
-    layer = _layer(x, h0, weights, form, steps)
-    dx, dh0 = np.empty(x.shape, x.dtype), np.empty(h0.shape, x.dtype)
-    d_reset_state = np.empty(h0.shape, x.dtype)
-    d_weights = Weights(*(np.empty(w.shape, w.dtype) for w in weights))
-    d_h_n, d_states = np.ascontiguousarray(d_h_n), _rows(d_states)
-    _core.gru_backward(dx, dh0, *d_weights, d_reset_state, d_states, d_h_n, states, saved, *layer)
-    return SequenceGradients(dx, dh0, d_weights, d_reset_state)
+def sequences_forward(runs: Sequence[tuple[Any, ...]]) -> list[tuple[Array, Saved]]:
+    """As :func:`grus.equations.sequences_forward`; two runs have a thread each where that is faster."""
+    calls, results = [], []
+    for states, x, h0, weights, form, steps, keep in runs:
+        T, B, H = states.shape
+        layer = _layer(x, h0, weights, form, steps)
+        workspace = np.empty((T, B, 4 * H), states.dtype) if keep else None
+        calls.append(_FORWARD[states.dtype](layer, states, workspace))
+        h_n = states[0 if steps.reverse else -1] if T else h0
+        results.append((h_n, Saved(layer, workspace)))
+    _core.run(*calls)
+    return results
 
 
-def _layer(x: Array, h0: Array, weights: Weights, form: Formulation, steps: Steps) -> tuple[Any, ...]:
-    """What both calls are given, in the order and the form that ``kernels/bindings_gru.cpp`` expects."""
+def sequences_backward(runs: Sequence[tuple[Any, ...]]) -> list[SequenceGradients]:
+    """As :func:`grus.equations.sequences_backward`."""
+    calls, results = [], []
+    for d_states, d_h_n, states, saved, x, h0, _weights, _form, steps, d_weights in runs:
+        dx, dh0 = np.empty(x.shape, x.dtype), np.empty(h0.shape, x.dtype)
+        d_reset_state = None if steps.reset is None else np.empty(h0.shape, x.dtype)
+        given = saved.layer, states, saved.workspace, _rows(d_states), _whole(d_h_n)
+        calls.append(_BACKWARD[x.dtype](*given, dx, dh0, *d_weights, d_reset_state))
+        results.append(SequenceGradients(dx, dh0, d_weights, d_reset_state))
+    _core.run(*calls)
+    return results
+
+
+def _layer(x: Array, h0: Array, weights: Weights, form: Formulation, steps: Steps) -> _core.Call:
     reset = reset_before(steps)
-    return (
+    return _LAYER[x.dtype](
         _formulation(form),
         steps.reverse,
         _rows(x),
-        *(np.ascontiguousarray(w) for w in weights),
-        np.ascontiguousarray(h0),
-        np.ascontiguousarray(steps.reset_state),
-        None if steps.valid is None else np.ascontiguousarray(steps.valid),
-        None if reset is None else np.ascontiguousarray(reset),
+        *map(_whole, weights),
+        _whole(h0),
+        None if reset is None else _whole(steps.reset_state),
+        None if steps.valid is None else _whole(steps.valid),
+        None if reset is None else _whole(reset),
     )
+
+
+def _whole(a: Array) -> Array:
+    """The array itself where it is contiguous and aligned, else a copy."""
+    return a if a.flags.num & _WHOLE == _WHOLE else np.array(a, order="C")
 
 
 def _rows(a: Array) -> Array:
     """(T, B, width) with a contiguous last axis: any stride on the others is taken as it is."""
-    whole = a.flags.aligned and all(stride % a.itemsize == 0 for stride in a.strides)
-    return a if whole and (a.strides[-1] == a.itemsize or a.shape[-1] <= 1) else np.ascontiguousarray(a)
+    if a.flags.num & _WHOLE == _WHOLE:
+        return a
+    strided = a.flags.aligned and all(stride % a.itemsize == 0 for stride in a.strides)
+    return a if strided and (a.strides[-1] == a.itemsize or a.shape[-1] <= 1) else np.array(a, order="C")
 
 
 @lru_cache(maxsize=256)

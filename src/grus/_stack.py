@@ -1,4 +1,4 @@
-"""The loop over layers and directions, forward and backward; arrays are time-major here."""
+"""The loop over layers, forward and backward; arrays are time-major here."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ import numpy as np
 
 from grus import functional
 from grus._layout import Layout
-from grus.equations import Formulation
-from grus.functional import GRUParams
+from grus.equations import Formulation, Steps
+from grus.functional import Run
 from grus.parameters import Parameters, gru_weights
 
 Array = np.ndarray[Any, np.dtype[Any]]
@@ -27,13 +27,18 @@ class Stack(NamedTuple):
     dropout: float
     save: str
 
-    def params(self, layer: int, direction: int) -> GRUParams:
-        """The parameters of one layer in one direction, as views."""
-        weights = gru_weights(self.parameters, layer, direction)
-        return GRUParams(*weights) if self.bias else GRUParams(weights.weight_ih, weights.weight_hh)
+
+class Given(NamedTuple):
+    """What every layer is given besides its input, checked."""
+
+    h0: Array  # (layers*directions, B, H)
+    reset_state: Array  # the same
+    lengths: Array | None  # (B,)
+    valid: Array | None  # (T, B)
+    reset: Array | None  # (T, B)
 
 
-@dataclass
+@dataclass(slots=True)
 class Tape:
     """What a forward pass keeps for one backward pass."""
 
@@ -53,66 +58,54 @@ class StackGradients(NamedTuple):
 
 
 def stack_forward(
-    stack: Stack,
-    tape: Tape,
-    x: Array,
-    h0: Array,
-    reset_state: Array,
-    rng: np.random.Generator | None,
-    **steps: Any,
+    stack: Stack, tape: Tape, x: Array, given: Given, training: bool, rng: np.random.Generator | None
 ) -> tuple[Array, Array]:
-    """x (T, B, I), h0 and reset_state (layers*directions, B, H) give output and h_n; fills the tape.
-
-    ``steps`` is what each run of :func:`grus.gru_forward` gets besides: lengths, mask, reset, training.
-    """
-    form = stack.form
-    options: dict[str, Any] = {
-        "reset_after": form.reset_after,
-        "activation": form.activation,
-        "gate_activation": (form.reset_activation, form.update_activation),
-        "save": stack.save,
-    }
-    h_n, output = np.empty_like(h0), x
+    """x (T, B, I) gives output and h_n; fills the tape in training."""
+    D, keep = stack.directions, training and stack.save == "gates"
+    h_n, output = np.empty_like(given.h0), x
     for layer in range(stack.num_layers):
-        tape.masks.append(_dropout_mask(stack.dropout if layer else 0.0, output, rng))
-        layer_input = output if tape.masks[-1] is None else output * tape.masks[-1]
-        outputs = []
-        for direction in range(stack.directions):
-            i = layer * stack.directions + direction
-            begin = None if steps["reset"] is None else reset_state[i]
-            states = {"h0": h0[i], "reset_state": begin, "reverse": direction == 1}
-            params = stack.params(layer, direction)
-            states_out, h_n[i], run = functional.gru_forward(
-                layer_input, params=params, **states, **options, **steps
-            )
-            outputs.append(states_out)
-            if run is not None:
-                tape.runs.append(run)
-        output = outputs[0] if stack.directions == 1 else np.concatenate(outputs, axis=-1)
+        mask = _dropout_mask(stack.dropout if layer else 0.0, output, rng)
+        tape.masks.append(mask)
+        output = output if mask is None else output * mask
+        runs = [_run(stack, layer, direction, output, given) for direction in range(D)]
+        output, ends, tapes = functional.forward_runs(runs, training, keep)
+        h_n[layer * D : layer * D + D] = ends
+        tape.runs += tapes
     return output, h_n
+
+
+def _run(stack: Stack, layer: int, direction: int, x: Array, given: Given) -> Run:
+    i = layer * stack.directions + direction
+    steps = Steps(given.reset_state[i], direction == 1, given.valid, given.reset)
+    weights = gru_weights(stack.parameters, layer, direction)
+    return Run(x, given.h0[i], weights, stack.form, steps, given.lengths, stack.bias)
 
 
 def stack_backward(
     stack: Stack, tape: Tape, d_output: Array, d_h_n: Array, gradients: Parameters
 ) -> StackGradients:
     """d_output (T, B, directions*H) and d_h_n (layers*directions, B, H) give the gradients of all that entered."""
-    D, H = stack.directions, d_h_n.shape[-1]
+    D = stack.directions
     d_h0, d_reset_state = np.empty_like(d_h_n), np.zeros_like(d_h_n)
     for layer in reversed(range(stack.num_layers)):
-        d_x = np.zeros_like(tape.runs[layer * D].x)
-        for direction in range(D):
-            i = layer * D + direction
-            run = functional.gru_backward(
-                tape.runs[i], d_output[..., direction * H : (direction + 1) * H], d_h_n[i]
-            )
-            _store(gradients, layer, direction, run.params)
+        own = slice(layer * D, layer * D + D)
+        d_weights = [gru_weights(gradients, layer, direction) for direction in range(D)]
+        runs = functional.backward_runs(tape.runs[own], d_output, d_h_n[own], d_weights)
+        for i, run in enumerate(runs, start=layer * D):
             d_h0[i] = run.h0
             if run.reset_state is not None:
                 d_reset_state[i] = run.reset_state
-            d_x += run.x
-        mask = tape.masks[layer]
+        d_x, mask = _sum([run.x for run in runs]), tape.masks[layer]
         d_output = d_x if mask is None else d_x * mask
     return StackGradients(d_output, d_h0, gradients, d_reset_state)
+
+
+def _sum(arrays: list[Array]) -> Array:
+    """The sum of one array or of two, in place."""
+    total = arrays[0]
+    for other in arrays[1:]:
+        total += other
+    return total
 
 
 def _dropout_mask(rate: float, layer_input: Array, rng: np.random.Generator | None) -> Array | None:
@@ -121,9 +114,3 @@ def _dropout_mask(rate: float, layer_input: Array, rng: np.random.Generator | No
         return None
     keep = 1 - rate
     return np.asarray((rng.random(layer_input.shape) < keep) / keep, layer_input.dtype)
-
-
-def _store(gradients: Parameters, layer: int, direction: int, params: GRUParams) -> None:
-    for view, value in zip(gru_weights(gradients, layer, direction), params, strict=True):
-        if value is not None:
-            view[...] = value

@@ -13,7 +13,7 @@ gate order and the two biases are those of PyTorch's ``torch.nn.GRU``.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -65,7 +65,7 @@ class SequenceGradients(NamedTuple):
     x: Array
     h0: Array
     weights: Weights
-    reset_state: Array
+    reset_state: Array | None  # an engine may leave it out where nothing is reset
 
 
 # ------------------------------------------------------------------------------------------------- one step
@@ -78,8 +78,8 @@ def step_forward(gx: Array, h_prev: Array, weights: Weights, form: Formulation) 
     weight_hn, bias_hn = weights.weight_hh[2 * H :], weights.bias_hh[2 * H :]
 
     gh_rz = h_prev @ weights.weight_hh[: 2 * H].T + weights.bias_hh[: 2 * H]
-    r = form.reset_activation(gx_r + gh_rz[:, :H])  # (F1)
-    z = form.update_activation(gx_z + gh_rz[:, H:])  # (F2)
+    r = form.reset_activation(gx_r + gh_rz[..., :H])  # (F1)
+    z = form.update_activation(gx_z + gh_rz[..., H:])  # (F2)
     if form.reset_after:
         gh_n = h_prev @ weight_hn.T + bias_hn
         n = form.activation(gx_n + r * gh_n)  # (F3)
@@ -127,7 +127,7 @@ def sequence_forward(
 
     Returns h_n (B, H) and, where backward will follow (``keep``), the gates of all steps.
     """
-    gx = _used(x, steps) @ weights.weight_ih.T + weights.bias_ih
+    gx = _projected(x, weights, steps)
     gates = Gates(*(np.empty(states.shape, states.dtype) for _ in Gates._fields)) if keep else None
     reset = reset_before(steps)
     h = h0
@@ -159,8 +159,7 @@ def sequence_backward(
     """
     h_prev = _previous_states(states, h0, steps)
     if gates is None:
-        gx = _used(x, steps) @ weights.weight_ih.T + weights.bias_ih
-        _, gates = step_forward(gx, h_prev, weights, form)
+        _, gates = step_forward(_projected(x, weights, steps), h_prev, weights, form)
     reset = reset_before(steps)
     dgx = np.zeros((*states.shape[:2], 3 * states.shape[2]), states.dtype)
     dgh_n = np.zeros_like(states)
@@ -179,6 +178,22 @@ def sequence_backward(
         dgx[t], dgh_n[t], dh = dgx_t, dgh_n_t, dh_prev
     d_weights = _weight_gradients(dgx, dgh_n, _used(x, steps), h_prev, gates.r, form)
     return SequenceGradients(dgx @ weights.weight_ih, dh, d_weights, d_reset_state)
+
+
+def sequences_forward(runs: Sequence[tuple[Any, ...]]) -> list[tuple[Array, Gates | None]]:
+    """:func:`sequence_forward` of each run, a tuple of its arguments: the directions of a layer."""
+    return [sequence_forward(*run) for run in runs]
+
+
+def sequences_backward(runs: Sequence[tuple[Any, ...]]) -> list[SequenceGradients]:
+    """:func:`sequence_backward` of each run; a run ends with the arrays that its weights' gradients go into."""
+    results = []
+    for *run, out in runs:
+        d = sequence_backward(*run)
+        for view, value in zip(out, d.weights, strict=True):
+            view[...] = value
+        results.append(d._replace(weights=out))
+    return results
 
 
 def _weight_gradients(dgx: Array, dgh_n: Array, x: Array, h_prev: Array, r: Array, form: Formulation) -> Weights:
@@ -212,6 +227,11 @@ def _order(T: int, reverse: bool) -> range:
 def _used(x: Array, steps: Steps) -> Array:
     """x with zeros where a step is not valid, so that padding can hold anything, NaN included."""
     return x if steps.valid is None else np.where(steps.valid[..., None], x, 0)
+
+
+def _projected(x: Array, weights: Weights, steps: Steps) -> Array:
+    """gx (T, B, 3H), of all steps at once."""
+    return np.asarray(_used(x, steps) @ weights.weight_ih.T + weights.bias_ih)
 
 
 def reset_before(steps: Steps) -> Array | None:

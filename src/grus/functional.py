@@ -5,8 +5,9 @@ Longer than 300 lines because its docstrings are the reference; the code is abou
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -15,7 +16,7 @@ import numpy.typing as npt
 from grus import _check
 from grus._engine import Engine, engine
 from grus.activations import ELEMENTWISE, Activation
-from grus.equations import Formulation, Steps, Weights
+from grus.equations import Formulation, SequenceGradients, Steps, Weights
 
 Array = np.ndarray[Any, np.dtype[Any]]
 ActivationLike = str | Activation | Mapping[str, Any]
@@ -62,22 +63,28 @@ class GRUGradients(NamedTuple):
     reset_state: Array | None
 
 
-@dataclass
+class Run(NamedTuple):
+    """What one layer in one direction is given, checked."""
+
+    x: Array  # (T, B, I)
+    h0: Array  # (B, H)
+    weights: Weights
+    form: Formulation
+    steps: Steps
+    lengths: Array | None = None  # (B,)
+    bias: bool = True  # whether the weights' biases are parameters
+
+
+@dataclass(slots=True)
 class Tape:
     """What :func:`gru_forward` keeps for one :func:`gru_backward`: 5*T*B*H numbers, or with ``save="outputs"``
     T*B*H, and references."""
 
     engine: Engine
     states: Array
-    saved: Any  # the engine's own; None with save="outputs"
-    x: Array
-    h0: Array
-    weights: Weights
-    form: Formulation
-    steps: Steps
-    lengths: Array | None
-    bias: bool
-    used: bool = field(default=False)
+    saved: Any  # the engine's own
+    run: Run
+    used: bool = False
 
     def use(self) -> None:
         """Mark as used; a second time is an error."""
@@ -181,17 +188,10 @@ def gru_forward(
     h0 = _check.matching("h0", h0, (B, H), x.dtype, why)
     _check.reset_state_with_reset(reset_state, reset)
     reset_state = _check.matching("reset_state", reset_state, (B, H), x.dtype, why)
-    checked_lengths, steps = _checked_steps((T, B), lengths, mask, reset, reset_state, reverse)
-    states = np.empty((T, B, H), x.dtype)
-    runs_on = engine(x.dtype)
-    h_n, saved = runs_on.sequence_forward(states, x, h0, weights, form, steps, keep)
-    output = _visible(states, checked_lengths)
-    if not training:
-        return output, np.array(h_n), None
-    output.flags.writeable = False
-    bias = params.bias_ih is not None
-    tape = Tape(runs_on, states, saved, x, h0, weights, form, steps, checked_lengths, bias)
-    return output, np.array(h_n), tape
+    checked_lengths, steps = checked_steps((T, B), lengths, mask, reset, reset_state, reverse)
+    run = Run(x, h0, weights, form, steps, checked_lengths, params.bias_ih is not None)
+    output, (h_n,), tapes = forward_runs([run], training, keep)
+    return output, np.array(h_n), tapes[0] if training else None
 
 
 def gru_backward(tape: Tape, d_output: Array | None = None, d_h_n: Array | None = None) -> GRUGradients:
@@ -236,15 +236,46 @@ def gru_backward(tape: Tape, d_output: Array | None = None, d_h_n: Array | None 
     """
     if not isinstance(tape, Tape):
         raise TypeError(f"tape must be what gru_forward(..., training=True) returned; got {type(tape).__name__}.")
-    dtype = tape.states.dtype
-    d_output = _check.matching("d_output", d_output, tape.states.shape, dtype, "output has that shape")
-    d_h_n = _check.matching("d_h_n", d_h_n, tape.h0.shape, dtype, "h_n has that shape")
-    tape.use()
-    kept = (tape.states, tape.saved, tape.x, tape.h0, tape.weights, tape.form, tape.steps)
-    d = tape.engine.sequence_backward(_visible(d_output, tape.lengths), d_h_n, *kept)
-    biases = (d.weights.bias_ih, d.weights.bias_hh) if tape.bias else (None, None)
-    params = GRUParams(d.weights.weight_ih, d.weights.weight_hh, *biases)
-    return GRUGradients(d.x, d.h0, params, None if tape.steps.reset is None else d.reset_state)
+    states, run = tape.states, tape.run
+    d_output = _check.matching("d_output", d_output, states.shape, states.dtype, "output has that shape")
+    d_h_n = _check.matching("d_h_n", d_h_n, run.h0.shape, states.dtype, "h_n has that shape")
+    d_weights = Weights(*[np.empty(w.shape, w.dtype) for w in run.weights])
+    d = backward_runs([tape], d_output, [d_h_n], [d_weights])[0]
+    params = GRUParams(*d_weights) if run.bias else GRUParams(d_weights.weight_ih, d_weights.weight_hh)
+    return GRUGradients(d.x, d.h0, params, None if run.steps.reset is None else d.reset_state)
+
+
+# ------------------------------------------------------------------------------- the directions of one layer
+
+
+def forward_runs(runs: Sequence[Run], training: bool, keep: bool) -> tuple[Array, list[Array], list[Tape]]:
+    """The output (T, B, directions*H), each h_n (B, H) and, in training, a tape of each."""
+    x, H = runs[0].x, runs[0].h0.shape[-1]
+    states = np.empty((*x.shape[:2], len(runs) * H), x.dtype)
+    views = [states] if len(runs) == 1 else [states[..., i * H : (i + 1) * H] for i in range(len(runs))]
+    runs_on = engine(x.dtype)
+    given = [(view, *run[:5], keep) for view, run in zip(views, runs, strict=True)]
+    results = runs_on.sequences_forward(given)
+    output = _visible(states, runs[0].lengths)
+    if not training:
+        return output, [h_n for h_n, _ in results], []
+    output.flags.writeable = False
+    saved = [each for _, each in results]
+    tapes = [Tape(runs_on, *own) for own in zip(views, saved, runs, strict=True)]
+    return output, [h_n for h_n, _ in results], tapes
+
+
+def backward_runs(
+    tapes: Sequence[Tape], d_output: Array, d_h_n: Sequence[Array] | Array, d_weights: Sequence[Weights]
+) -> list[SequenceGradients]:
+    """The gradients of each run; those of its weights go into ``d_weights``."""
+    H, d_states = tapes[0].run.h0.shape[-1], _visible(d_output, tapes[0].run.lengths)
+    given = []
+    for i, tape in enumerate(tapes):
+        tape.use()
+        d_own = d_states[..., i * H : (i + 1) * H]
+        given.append((d_own, d_h_n[i], tape.states, tape.saved, *tape.run[:5], d_weights[i]))
+    return tapes[0].engine.sequences_backward(given)
 
 
 # --------------------------------------------------------------------------------------------------- checks
@@ -256,6 +287,13 @@ def formulation(
     gate_activation: ActivationLike | tuple[ActivationLike, ActivationLike],
 ) -> Formulation:
     """The formulation that the constructor keywords name."""
+    by_name = type(activation) is str and type(gate_activation) is str
+    make = _formulation if by_name else _formulation.__wrapped__  # made once for each choice of names
+    return make(reset_after, activation, gate_activation)
+
+
+@lru_cache(maxsize=64, typed=True)  # 1 is not True here
+def _formulation(reset_after: bool, activation: Any, gate_activation: Any) -> Formulation:
     pair = gate_activation if isinstance(gate_activation, (tuple, list)) else (gate_activation, gate_activation)
     if len(pair) != 2:
         raise ValueError(f"gate_activation must be one activation or a pair (reset, update); got {len(pair)}.")
@@ -269,7 +307,7 @@ def formulation(
     return Formulation(_check.boolean("reset_after", reset_after), *of)
 
 
-def _checked_steps(
+def checked_steps(
     shape: tuple[int, int],
     lengths: npt.ArrayLike | None,
     mask: npt.ArrayLike | None,
@@ -278,6 +316,8 @@ def _checked_steps(
     reverse: bool,
 ) -> tuple[Array | None, Steps]:
     """Checked lengths (B,), and them, the mask and the resets as what the engines take."""
+    if lengths is None and mask is None and reset is None:
+        return None, Steps(reset_state, bool(reverse))
     T, B = shape
     why = f"x holds {T} steps of {B} sequences"
     valid = None if mask is None else _check.flags("mask", mask, shape, why)
@@ -295,6 +335,8 @@ def _checked_params(params: GRUParams, x: Array) -> Weights:
     """The arrays of ``params`` as the engines take them, each of x's dtype and of a shape that fits x."""
     if not isinstance(params, GRUParams):
         raise TypeError(f"params must be a GRUParams; got {type(params).__name__}.")
+    if _fits(params, x):
+        return Weights(*params)  # type: ignore[arg-type]  # its biases are arrays
     of_x = _check.named_dtype("x", x.dtype)
     arrays = {
         name: _check.floating(name, a, x.dtype, of_x)
@@ -314,6 +356,22 @@ def _checked_params(params: GRUParams, x: Array) -> Weights:
     for name in ("bias_ih", "bias_hh"):
         _check.shaped(name, arrays.setdefault(name, np.zeros(3 * H, x.dtype)), (3 * H,), why)
     return Weights(**arrays)
+
+
+def _fits(params: GRUParams, x: Array) -> bool:
+    """Whether nothing is to be said: the usual case, found out quickly."""
+    weight_ih, weight_hh, bias_ih, bias_hh = params
+    if not type(weight_ih) is type(weight_hh) is type(bias_ih) is type(bias_hh) is np.ndarray:
+        return False
+    if not weight_ih.dtype == weight_hh.dtype == bias_ih.dtype == bias_hh.dtype == x.dtype:
+        return False
+    if x.ndim != 3 or weight_hh.ndim != 2 or weight_hh.size == 0 or weight_ih.size == 0:
+        return False
+    H, I = weight_hh.shape[1], x.shape[2]
+    rows = (3 * H,)
+    return (
+        weight_hh.shape == (3 * H, H) and weight_ih.shape == (3 * H, I) and bias_ih.shape == bias_hh.shape == rows
+    )
 
 
 def _visible(states: Array, lengths: Array | None) -> Array:

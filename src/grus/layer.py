@@ -13,7 +13,7 @@ import numpy.typing as npt
 
 from grus import _check, functional
 from grus._layout import Layout
-from grus._stack import Stack, Tape, stack_backward, stack_forward
+from grus._stack import Given, Stack, Tape, stack_backward, stack_forward
 from grus.functional import ActivationLike
 from grus.parameters import INITS, Parameters, gru_shapes, initialise_gru
 
@@ -289,7 +289,7 @@ class GRU:
         d_output = layout.output("d_output", d_output, D * H, self.dtype)
         d_h_n = layout.states("d_h_n", d_h_n, self.num_layers * D, H, self.dtype)
         d = stack_backward(self._stack(), tape, d_output, d_h_n, self.parameters.like(out))
-        reset_state = None if tape.runs[0].steps.reset is None else layout.leave_states(d.reset_state)
+        reset_state = None if tape.runs[0].run.steps.reset is None else layout.leave_states(d.reset_state)
         return Gradients(layout.leave(d.x), layout.leave_states(d.h0), d.parameters, reset_state)
 
     def step(self, x_t: Array, h: Array | None = None) -> Array:
@@ -353,9 +353,10 @@ class GRU:
             layout.flags("reset", reset),
             layout.lengths(lengths),
         )
-        tape = Tape(layout, self.parameters)
-        steps = {"lengths": lengths, "mask": mask, "reset": reset, "training": training}
-        output, h_n = stack_forward(self._stack(), tape, layout.enter(x), h0, reset_state, rng, **steps)
+        tape, shape = Tape(layout, self.parameters), (layout.steps, layout.batch)
+        checked, steps = functional.checked_steps(shape, lengths, mask, reset, reset_state, False)
+        given = Given(h0, reset_state, checked, steps.valid, steps.reset)
+        output, h_n = stack_forward(self._stack(), tape, layout.enter(x), given, training, rng)
         return layout.leave(output), layout.leave_states(h_n), tape
 
     def _stack(self) -> Stack:
