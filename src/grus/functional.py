@@ -369,9 +369,8 @@ def _fits(params: GRUParams, x: Array) -> bool:
         return False
     H, I = weight_hh.shape[1], x.shape[2]
     rows = (3 * H,)
-    return (
-        weight_hh.shape == (3 * H, H) and weight_ih.shape == (3 * H, I) and bias_ih.shape == bias_hh.shape == rows
-    )
+    shapes = weight_ih.shape, weight_hh.shape, bias_ih.shape, bias_hh.shape
+    return bool(shapes == ((3 * H, I), (3 * H, H), rows, rows))
 
 
 def _visible(states: Array, lengths: Array | None) -> Array:
