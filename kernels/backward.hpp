@@ -273,7 +273,7 @@ class BackwardRun {
           functions_(problem.layer.form),
           shared_(problem.layer, base),
           again_(problem.layer, problem.workspace ? nullptr : base + shared_.scratch.used()),
-          own_(base + shared_.scratch.used() + (problem.workspace ? 0 : again_.scratch.used())),
+          own_(base + shared_size(problem) + worker.index * own_size(problem, worker.count)),
           weights_(problem, worker, own_),
           share_(problem.layer.sizes.B, shared_.recurrent.count(), worker) {}
 
@@ -297,6 +297,16 @@ class BackwardRun {
             if (!problem_.workspace) wait(worker_.barrier);  // the next chunk takes the same planes
             last = first;
         }
+    }
+
+    static Size shared_size(const Backward<Real>& problem) {
+        const Size again = problem.workspace ? 0 : Recomputation(problem.layer, nullptr).scratch.used();
+        return BackwardScratch(problem.layer, nullptr).scratch.used() + again;
+    }
+    static Size own_size(const Backward<Real>& problem, int workers) {
+        Scratch own(nullptr);
+        WeightGradients(problem, {0, workers, true, nullptr}, own);
+        return own.used();
     }
 
   private:
@@ -373,11 +383,8 @@ class BackwardRun {
 };
 
 Size backward_scratch(const Backward<Real>& problem, int workers) {
-    Scratch own(nullptr);
-    WeightGradients(problem, {0, workers, true, nullptr}, own);
-    return BackwardScratch(problem.layer, nullptr).scratch.used() +
-           (problem.workspace ? 0 : Recomputation(problem.layer, nullptr).scratch.used()) +
-           workers * own.used();
+    using Run = BackwardRun<TanhAndSigmoid>;  // as large for other functions
+    return Run::shared_size(problem) + workers * Run::own_size(problem, workers);
 }
 
 void backward(const Backward<Real>& problem, Real* base, const Worker& worker) {

@@ -15,8 +15,8 @@ from test_native import python
 pytestmark = pytest.mark.skipif(not ISAS, reason="no compiled kernels for this processor")
 
 DTYPES = ["float32", "float64"]
-# T, B, I, H: enough work for several threads; by rows of the batch, by hidden units
-BY_ROWS, BY_UNITS = (9, 45, 10, 24), (5, 3, 40, 150)
+# T, B, I, H: enough work for several threads; by rows of the batch, by hidden units, and several blocks of steps
+BY_ROWS, BY_UNITS, LONG = (9, 45, 10, 24), (5, 3, 40, 150), (40, 32, 40, 64)
 
 
 @pytest.fixture(autouse=True)
@@ -29,7 +29,7 @@ def _native():
 @pytest.mark.parametrize("isa", ISAS)
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("reset_after", [True, False])
-@pytest.mark.parametrize("sizes", [BY_ROWS, BY_UNITS])
+@pytest.mark.parametrize("sizes", [BY_ROWS, BY_UNITS, LONG])
 def test_any_number_of_threads(sizes: tuple[int, ...], reset_after: bool, dtype: str, isa: str) -> None:
     for kind, reverse in (("plain", False), ("all", True)):
         run = Run(sizes, dtype, kind, reset_after=reset_after, reverse=reverse)
@@ -40,6 +40,23 @@ def test_any_number_of_threads(sizes: tuple[int, ...], reset_after: bool, dtype:
                 grus.set_num_threads(threads)
                 assert_same_bits(run(), expected)
                 np.testing.assert_array_equal(run.forward() if kind == "plain" else alone, alone)
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("sizes", [(60, 1, 40, 64), (40, 1, 40, 150), (30, 32, 10, 24), (2, 1, 3, 5)])
+def test_two_directions_on_any_number_of_threads(sizes: tuple[int, ...], dtype: str) -> None:
+    """A thread for each direction, threads that share each, or one for both."""
+    T, B, I, H = sizes
+    x = np.random.default_rng(0).standard_normal((B, T, I)).astype(dtype)
+    gru = grus.GRU(I, H, 2, bidirectional=True, dtype=dtype, seed=1)
+    expected = None
+    for threads in (1, 2, 3, 5):
+        grus.set_num_threads(threads)
+        output, h_n, tape = gru.forward(x)
+        d = gru.backward(tape, output, h_n)
+        found = {"output": output, "h_n": h_n, "x": d.x, "h0": d.h0, "parameters": d.parameters.flat}
+        expected = expected or found
+        assert_same_bits(found, expected)
 
 
 @pytest.mark.parametrize("isa", ISAS)
