@@ -167,7 +167,7 @@ void run_rows(const Job& job, const typename Job::Row* rows, Size count, Range p
 /// Every row in `rows` times every panel in `panels`. What a row needs is looked up once for all panels.
 template <class Job>
 void run(const Job& job, Range rows, Range panels) {
-    constexpr Size most_rows = 64;
+    constexpr Size most_rows = 128;
     typename Job::Row located[most_rows + block_rows];
     for (Size first = rows.first; first < rows.last; first += most_rows) {
         const Size count = least(most_rows, rows.last - first);
