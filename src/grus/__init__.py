@@ -2,16 +2,16 @@
 
 from typing import TYPE_CHECKING, Any
 
-from grus import datasets, nn, report
 from grus._engine import cpu_info, engine_name, instruction_set, num_threads, set_num_threads, use_engine
 from grus.activations import Activation
 from grus.functional import GRUGradients, GRUParams, gru_backward, gru_forward
 from grus.gradcheck import gradcheck
-from grus.io import load, save
 from grus.layer import GRU, Gradients, GRUOutput, GRUTraining
 
 if TYPE_CHECKING:
+    from grus import datasets, nn, report
     from grus.estimators import GRUClassifier, GRURegressor
+    from grus.io import load, save
 
 __all__ = [
     "GRU",
@@ -38,16 +38,23 @@ __all__ = [
     "set_num_threads",
     "use_engine",
 ]
+_MODULES = ("datasets", "io", "nn", "report")
+_FROM = {"GRUClassifier": "estimators", "GRURegressor": "estimators", "load": "io", "save": "io"}
 
 
 def __getattr__(name: str) -> Any:
-    """scikit-learn is imported only when an estimator is asked for."""
-    if name in ("GRUClassifier", "GRURegressor"):
-        from grus import estimators
+    """What goes beyond the layer is imported when it is first asked for; then it stands here like the rest."""
+    from importlib import import_module
 
-        return getattr(estimators, name)
     if name == "__version__":
-        from importlib.metadata import version
+        return import_module("importlib.metadata").version("grus")
+    if name in _MODULES:
+        return import_module(f"grus.{name}")
+    if name not in _FROM:
+        raise AttributeError(f"module 'grus' has no attribute {name!r}")
+    globals()[name] = value = getattr(import_module(f"grus.{_FROM[name]}"), name)
+    return value
 
-        return version("grus")
-    raise AttributeError(f"module 'grus' has no attribute {name!r}")
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

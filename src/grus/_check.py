@@ -5,7 +5,6 @@ Callers name the argument; the functions return the checked value in the form th
 
 from __future__ import annotations
 
-import difflib
 import math
 import numbers
 import operator
@@ -101,6 +100,8 @@ def known_keys(owner: str, given: Iterable[str], allowed: Iterable[str]) -> None
 
 def closest(value: Any, allowed: Sequence[str]) -> str:
     """`` Did you mean 'x'?`` where something is close, else nothing."""
+    import difflib  # only an error needs it
+
     matches = difflib.get_close_matches(str(value), allowed, n=1)
     return f" Did you mean {matches[0]!r}?" if matches else ""
 

@@ -7,9 +7,8 @@ float32, float64 and complex128 (complex-step differentiation), so branches look
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
 from functools import cache
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -19,11 +18,10 @@ Array = np.ndarray[Any, np.dtype[Any]]
 Function = Callable[..., Array]
 
 
-@dataclass(frozen=True)
-class _Row:
+class _Row(NamedTuple):
     forward: Function
     derivative: Function
-    defaults: Mapping[str, float] = field(default_factory=dict)
+    defaults: Mapping[str, float] = {}  # never written to
 
 
 def sigmoid(a: Array) -> Array:
