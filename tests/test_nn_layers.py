@@ -173,11 +173,15 @@ def test_max_of_equal_steps_has_one_winner() -> None:
     """A tie must not count twice in the gradient."""
     model = built(nn.Pool("max"))
     x = np.repeat(X[:, :1], T, axis=1)
-    output, tape = model.forward(x)
+    lengths = np.full(len(x), T)
+    x[0, :, 1], lengths[-1] = np.nan, 0  # no winner at all here must not hide two there
+    output, tape = model.forward(x, lengths)
     dy = np.random.default_rng(9).standard_normal(output.shape)
     gradient = model.backward(tape, dy).x
     assert gradient is not None
+    dy[0, 1] = dy[-1] = 0
     assert_close(gradient.sum(axis=1), dy, "same maths")
+    assert_close(gradient[:, 0], dy, "same maths")  # the first of them
 
 
 def test_flatten_is_a_reshape() -> None:

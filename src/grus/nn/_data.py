@@ -34,10 +34,11 @@ def pad(sequences: Sequence[Array]) -> tuple[Array, Array]:
     return padded, lengths
 
 
-def without_padding(x: Array, lengths: Array) -> Array:
-    """x (B, T, ...) with zeros past each length: what stands there must not matter, NaN included."""
-    inside = np.arange(x.shape[1]) < lengths[:, None]
-    return np.where(inside.reshape(inside.shape + (1,) * (x.ndim - 2)), x, np.zeros((), x.dtype))
+def without_padding(x: Array, lengths: Array, instead: Any = None) -> Array:
+    """x (B, T, ...) with zeros, or ``instead``, past each length: what stands there must not matter, even NaN."""
+    result = x.copy(order="K")
+    result[np.arange(x.shape[1]) >= lengths[:, None]] = np.zeros((), x.dtype) if instead is None else instead
+    return result
 
 
 def as_inputs(x: Inputs, dtype: np.dtype[Any], symbols: bool) -> Array | list[Array]:

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from grus import _check
+from grus.nn._data import without_padding
 from grus.nn._layer import Array, Context, Layer, sequence_axes, valid_steps
 from grus.parameters import Parameters
 
@@ -59,24 +60,45 @@ class Pool(Layer):
 
     def forward(self, x: Array, context: Context) -> tuple[Array, Any]:
         sequence_axes("Pool", x)
-        weights = self._weights(x, valid_steps(x, context.lengths))
-        return (np.where(weights != 0, x, 0) * weights).sum(axis=1), weights
-
-    def _weights(self, x: Array, valid: Array) -> Array:
-        """(B, T, F or 1): how much each step counts. All three ways are weighted sums."""
-        count = valid.sum(axis=1)
-        if self.how == "mean":
-            return np.asarray((valid / np.maximum(count, 1)[:, None])[..., None], x.dtype)
-        if self.how == "last":
-            return np.asarray((np.arange(x.shape[1]) == count[:, None] - 1)[..., None], x.dtype)
-        if x.shape[1] == 0:
-            return np.zeros_like(x)
-        largest = np.where(valid[..., None], x, -np.inf).argmax(axis=1)[:, None]
-        at = np.arange(x.shape[1])[:, None] == largest
-        return np.asarray(at & valid[..., None], x.dtype)
+        if self.how == "max":
+            return _largest(x, context.lengths)
+        return (_mean if self.how == "mean" else _last)(x, context.lengths)
 
     def backward(self, tape: Array, dy: Array, gradients: Parameters) -> Array:
         return dy[:, None] * tape
 
     def options(self) -> dict[str, Any]:
         return {"how": self.how}
+
+
+# Each gives the vectors (B, F), and (B, T, F or 1) how much each step counts in them.
+
+
+def _last(x: Array, lengths: Array | None) -> tuple[Array, Array]:
+    count = _counts(x, lengths)
+    y, rows = np.zeros((len(x), x.shape[2]), x.dtype), np.flatnonzero(count)
+    y[rows] = x[rows, count[rows] - 1]
+    return y, (np.arange(x.shape[1]) == count[:, None] - 1)[..., None].astype(x.dtype)
+
+
+def _mean(x: Array, lengths: Array | None) -> tuple[Array, Array]:
+    count = _counts(x, lengths)[:, None]
+    weight = (1 / np.maximum(count, 1)).astype(x.dtype)
+    used = x if lengths is None else without_padding(x, lengths)
+    return used.sum(axis=1) * weight, (weight * (np.arange(x.shape[1]) < count))[..., None]
+
+
+def _largest(x: Array, lengths: Array | None) -> tuple[Array, Array]:
+    """Among equal steps the first one counts."""
+    used = x if lengths is None else without_padding(x, lengths, -np.inf)
+    y = used.max(axis=1, initial=-np.inf)
+    at = used == y[:, None]
+    at &= valid_steps(x, lengths)[..., None]
+    some = _counts(x, lengths)[:, None] > 0
+    if np.count_nonzero(at) > np.count_nonzero(some & ~np.isnan(y)):  # more than one of a row and feature
+        at &= at.cumsum(axis=1) == 1
+    return np.where(some, y, 0), at
+
+
+def _counts(x: Array, lengths: Array | None) -> Array:
+    return np.full(len(x), x.shape[1]) if lengths is None else lengths
