@@ -261,14 +261,14 @@ def test_group_by_length_pads_less_and_sees_every_row(count: int, monkeypatch: p
     assert padded[True] < 0.25 * padded[False]
 
 
-def test_padding_is_by_the_longest_of_the_batch(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_padding_is_by_the_longest_of_the_batch_which_stands_first(monkeypatch: pytest.MonkeyPatch) -> None:
     _, batches = recorded(monkeypatch)
     x = ragged(12)
     regressor().fit(x, np.arange(12), loss="mse", epochs=1, batch_size=5, shuffle=False)
     for start, batch in zip((0, 5, 10), batches, strict=True):
         part = x[start : start + 5]
         assert batch.lengths is not None
-        assert batch.lengths.tolist() == [len(each) for each in part]
+        assert batch.lengths.tolist() == sorted((len(each) for each in part), reverse=True)
         assert batch.x.shape[1] == max(len(each) for each in part)
 
 

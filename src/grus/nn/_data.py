@@ -120,6 +120,9 @@ class Dataset:
     ) -> Iterator[npt.NDArray[np.intp]]:
         """Rows of each batch, the last one partial: shuffled by ``rng``, in order without one.
 
+        Within a batch the longest sequences stand first: then blocks of neighbouring rows end together, and the
+        engine skips a block of a step that is past all their ends.
+
         ``group_by_length`` puts sequences of like length together, so that less is padded: the shuffled rows
         are sorted by length within runs of fifty batches, then the batches are shuffled.
         """
@@ -133,7 +136,8 @@ class Dataset:
         if group_by_length and rng is not None:
             rng.shuffle(starts)
         for start in starts:
-            yield order[start : start + batch_size]
+            rows = order[start : start + batch_size]
+            yield rows if lengths is None else rows[np.argsort(-lengths[rows], kind="stable")]
 
 
 def check_finite(inputs: Array | list[Array]) -> None:

@@ -13,6 +13,7 @@ import numpy as np
 from grus._files import PathLike
 from grus.nn._checkpoint import State, load_state, save_state
 from grus.nn._data import Batch, Dataset
+from grus.nn._layer import Context
 from grus.nn._progress import make_progress
 from grus.nn._scores import Head, Scores, score
 from grus.nn.losses import Loss
@@ -54,6 +55,7 @@ class Trainer:
         self.model, self.settings, self.data, self.held_out = model, settings, data, held_out
         self.head = Head(model, settings.loss)
         self.gradient = np.zeros_like(model.flat)
+        self.gradients = model.split(self.gradient)
         self.epoch, self.best = 0, math.inf
         self.best_epoch: int | None = None
         self.best_flat = model.flat.copy()
@@ -119,17 +121,17 @@ class Trainer:
         """Forward, backward, clip, update."""
         model, head, settings = self.model, self.head, self.settings
         assert batch.y is not None  # training data has targets
-        output, tape = model.forward(batch.x, batch.lengths, rng, logits=head.fused)
+        output, tape = model.record(batch.x, Context(True, rng, batch.lengths), head.fused)
         losses = head.value(output, batch.y)
         scores.add(output, batch, losses)
         if not math.isfinite(scores.total):
             raise self._diverged(f"the loss is {scores.total}")
         weight = (batch.weight / len(batch.y) if settings.average else batch.weight).astype(model.dtype)
         dy = head.gradient(output, batch.y) * weight[..., None]
-        model.backward(tape, dy, self.gradient)
-        for layer, part in zip(model.layers, model.slices(), strict=True):
+        model.fill(self.gradients, tape, dy)
+        for layer, own in zip(model.layers, self.gradients, strict=True):
             if layer.clip_norm is not None:
-                clip_global_norm([self.gradient[part]], layer.clip_norm)
+                clip_global_norm([own.flat], layer.clip_norm)
         if settings.clip_norm is not None:
             clip_global_norm([self.gradient], settings.clip_norm)
         settings.optimiser.step(model.flat, self.gradient, rate)

@@ -213,7 +213,11 @@ class Sequential:
             lengths = _check.lengths(lengths, *x.shape[:2])
             x = without_padding(x, lengths)
         context = Context(True, None if rng is None else _check.generator("rng", rng), lengths)
-        output, tapes = self.build(x).run(x, context, logits)
+        return self.build(x).record(x, context, logits)
+
+    def record(self, x: Array, context: Context, logits: bool = False) -> tuple[Array, Tape]:
+        """:meth:`forward` of a batch that needs no checks."""
+        output, tapes = self.run(x, context, logits)
         return output, Tape(tapes, logits)
 
     def run(self, x: Array, context: Context, logits: bool = False) -> Run:
@@ -241,9 +245,16 @@ class Sequential:
             Where to put the parameters' gradients.
         """
         gradients = self.parameters.like(out)
+        return Gradients(self.fill(self.split(gradients.flat), tape, dy), gradients)
+
+    def split(self, flat: Array) -> list[Parameters]:
+        """What :attr:`flat` is to the layers' parameters, for another buffer: each layer's part by name."""
+        return [a.parameters.like(flat[part]) for a, part in zip(self.layers, self.slices(), strict=True)]
+
+    def fill(self, gradients: list[Parameters], tape: Tape, dy: Array) -> Array | None:
+        """:meth:`backward` into buffers that :meth:`split` made; returns the gradient of x."""
         d: Array | None = dy
-        for layer, kept, part in reversed(list(zip(self.layers, tape.layers, self.slices(), strict=True))):
-            own = layer.parameters.like(gradients.flat[part])
+        for layer, kept, own in reversed(list(zip(self.layers, tape.layers, gradients, strict=True))):
             if d is None:
                 raise ValueError(
                     f"{layer.name} stands below a layer that reads symbols, so no gradient reaches it."
@@ -252,7 +263,7 @@ class Sequential:
                 d = layer.backward_from_logits(kept, d, own)
             else:
                 d = layer.backward(kept, d, own)
-        return Gradients(d, gradients)
+        return d
 
     def predict(self, x: Inputs, batch_size: int = 256) -> Array:
         """The output for any number of sequences, batch by batch.
@@ -269,13 +280,13 @@ class Sequential:
         ndarray, shape (N, K); or (N, T, K) where the model outputs sequences, then zeros past each length
         """
         data = Dataset(self.build(x)._inputs(x))
-        rows = data.batches(_check.size("batch_size", batch_size))
-        outputs = [self._predict_batch(data, index) for index in rows]
-        if outputs[0].ndim == 2:
-            return np.concatenate(outputs)
-        T = max(output.shape[1] for output in outputs)
-        widths = [(0, 0), (0, 0), (0, 0)]
-        return np.concatenate([np.pad(o, [*widths[:1], (0, T - o.shape[1]), *widths[2:]]) for o in outputs])
+        batches = data.batches(_check.size("batch_size", batch_size), group_by_length=True)
+        outputs = [(index, self._predict_batch(data, index)) for index in batches]
+        longest = max((output for _, output in outputs), key=lambda output: output.shape[1])
+        result = np.zeros((len(data), *longest.shape[1:]), longest.dtype)
+        for index, output in outputs:
+            result[index, : output.shape[1]] = output
+        return result
 
     def _predict_batch(self, data: Dataset, index: npt.NDArray[np.intp]) -> Array:
         batch = data.batch(index)
