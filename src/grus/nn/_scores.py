@@ -56,13 +56,14 @@ class Scores:
         self.count += len(batch.y)
         if self.metrics:
             used = batch.weight > 0
-            self.pairs.append((batch.y[used], self.head.prediction(output)[used]))
+            self.pairs.append((batch.y[used], output[used]))
 
     def row(self, prefix: str = "") -> dict[str, float]:
         """Loss and metrics by name."""
         row = {f"{prefix}loss": self.total / self.count}
         if self.metrics:
-            target, prediction = (np.concatenate(parts) for parts in zip(*self.pairs, strict=True))
+            target, output = (np.concatenate(parts) for parts in zip(*self.pairs, strict=True))
+            prediction = self.head.prediction(output)
             row |= {prefix + metric.name: _measure(metric, target, prediction) for metric in self.metrics}
         return row
 
@@ -82,7 +83,7 @@ def decide(outputs: Array) -> Array:
 def score(model: Sequential, data: Dataset, loss: Loss, metrics: Sequence[Metric], batch_size: int) -> Scores:
     """Run the model outside training over data with targets."""
     scores = Scores(Head(model, loss), metrics)
-    for index in data.batches(batch_size):
+    for index in data.batches(batch_size, group_by_length=True):
         batch = data.batch(index)
         output = model.run(batch.x, Context(lengths=batch.lengths), scores.head.fused).output
         assert batch.y is not None  # evaluate and fit demand targets

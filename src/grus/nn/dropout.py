@@ -60,7 +60,7 @@ class Dropout(Layer):
         shared = {a % x.ndim for a in self.axis}
         shape = [1 if i in shared else n for i, n in enumerate(x.shape)]
         keep = 1 - self.rate
-        return np.asarray((rng.random(shape) < keep) / keep, x.dtype)
+        return np.asarray((rng.random(shape) < keep) * x.dtype.type(1 / keep))
 
     def backward(self, tape: Array | None, dy: Array, gradients: Parameters) -> Array:
         return dy if tape is None else dy * tape

@@ -172,11 +172,13 @@ class CategoricalCrossEntropy(FusedLoss):
 
 def _log_softmax(a: Array) -> Array:
     """(..., K) -> (..., K); the largest term is the 1 of log1p, so that a log p near 0 keeps its digits."""
-    top = np.argmax(a.real, axis=-1, keepdims=True)
-    shifted = a - np.take_along_axis(a, top, axis=-1)
+    rows = a.reshape(-1, a.shape[-1])
+    top = np.arange(len(rows)), np.argmax(rows.real, axis=-1)
+    shifted = rows - rows[top][:, None]
     others = np.exp(shifted)
-    np.put_along_axis(others, top, 0, axis=-1)
-    return np.asarray(shifted - np.log1p(np.sum(others, axis=-1, keepdims=True)))
+    others[top] = 0
+    shifted -= np.log1p(others.sum(axis=-1, keepdims=True))
+    return np.asarray(shifted.reshape(a.shape))
 
 
 _LOSSES: dict[str, type[Loss]] = {

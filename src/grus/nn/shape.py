@@ -96,7 +96,8 @@ def _largest(x: Array, lengths: Array | None) -> tuple[Array, Array]:
     at &= valid_steps(x, lengths)[..., None]
     some = _counts(x, lengths)[:, None] > 0
     if np.count_nonzero(at) > np.count_nonzero(some & ~np.isnan(y)):  # more than one of a row and feature
-        at &= at.cumsum(axis=1) == 1
+        b, f = np.nonzero(at.sum(axis=1) > 1)
+        at[b, :, f] = np.arange(x.shape[1]) == at[b, :, f].argmax(axis=1)[:, None]
     return np.where(some, y, 0), at
 
 
