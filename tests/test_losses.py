@@ -90,6 +90,16 @@ def test_gradient_against_complex_steps(loss: Loss, shape: tuple[int, ...]) -> N
 
 
 @pytest.mark.parametrize("loss", LOSSES, ids=repr)
+def test_value_and_gradient_together_are_the_two(loss: Loss) -> None:
+    p, t = random_case(loss, (3, 4))
+    np.testing.assert_equal(loss.value_and_gradient(p, t), (loss.value(p, t), loss.gradient(p, t)))
+    if isinstance(loss, FusedLoss):
+        a, t = random_logits(loss, (3, 4))
+        apart = loss.value_from_logits(a, t), loss.gradient_from_logits(a, t)
+        np.testing.assert_equal(loss.value_and_gradient_from_logits(a, t), apart)
+
+
+@pytest.mark.parametrize("loss", LOSSES, ids=repr)
 def test_gradient_against_central_differences(loss: Loss) -> None:
     p, t = random_case(loss, (3, 4))
     numeric = central_differences(lambda: float(loss.value(p, t).sum()), p)

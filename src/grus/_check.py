@@ -38,6 +38,8 @@ def size(name: str, value: Any, minimum: int = 1) -> int:
 
 def number(name: str, value: Any) -> float:
     """A finite real number; a text or a boolean isn't one, though ``float`` takes them."""
+    if type(value) is float and math.isfinite(value):  # the usual case
+        return value
     scalar = value[()] if isinstance(value, np.ndarray) and value.ndim == 0 else value
     if isinstance(scalar, bool) or not isinstance(scalar, numbers.Real):
         raise TypeError(f"{name} must be a number; got {value!r} of type {type(value).__name__}.")

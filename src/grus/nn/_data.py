@@ -88,16 +88,13 @@ class Dataset:
         self, x: Array | list[Array], y: Array | list[Array] | None = None, weight: Array | None = None
     ) -> None:
         self.x, self.y, self.weight = x, y, weight
+        # (N,) of a list of sequences, None of an array
+        self.lengths = np.array([len(each) for each in x]) if isinstance(x, list) else None
         if y is not None and len(y) != len(x):
             raise ValueError(f"y must hold one entry for each of the {len(x)} rows of x; got {len(y)}.")
 
     def __len__(self) -> int:
         return len(self.x)
-
-    @property
-    def lengths(self) -> Array | None:
-        """(N,) of a list of sequences, None of an array."""
-        return np.array([len(each) for each in self.x]) if isinstance(self.x, list) else None
 
     def subset(self, index: npt.NDArray[np.intp]) -> Dataset:
         """These rows."""

@@ -110,9 +110,3 @@ def sequence_axes(owner: str, x: Array) -> None:
             f"{owner} needs an input of shape (B, T, features), sequences; got {x.shape}. "
             "After a GRU that is sequences=True."
         )
-
-
-def valid_steps(x: Array, lengths: Array | None) -> Array:
-    """(B, T) True where a step of x (B, T, ...) is within its row's length."""
-    steps = np.arange(x.shape[1])
-    return np.broadcast_to(True if lengths is None else steps < lengths[:, None], x.shape[:2])

@@ -82,6 +82,12 @@ class Loss(ABC):
         with np.errstate(over="ignore", invalid="ignore"):
             return np.asarray(self._gradient(prediction, target))
 
+    def value_and_gradient(self, prediction: Array, target: Array) -> tuple[Array, Array]:
+        """What :meth:`value` and :meth:`gradient` give, checked once."""
+        prediction, target = self._checked(prediction, target)
+        with np.errstate(over="ignore", invalid="ignore"):
+            return np.asarray(self._value(prediction, target)), np.asarray(self._gradient(prediction, target))
+
     def __repr__(self) -> str:
         return f"{type(self).__name__}()"
 
@@ -136,17 +142,27 @@ class FusedLoss(Loss):
         TypeError, ValueError
             As :meth:`value`.
         """
-        logits, target = _aligned("logits", logits, target)
-        self._check_domain("target", target)
+        logits, target = self._checked_logits(logits, target)
         with np.errstate(over="ignore", invalid="ignore"):
             return np.asarray(self._value_from_logits(logits, target))
 
     def gradient_from_logits(self, logits: Array, target: Array) -> Array:
         """Derivative of :meth:`value_from_logits` with respect to ``logits``, shape (..., K)."""
-        logits, target = _aligned("logits", logits, target)
-        self._check_domain("target", target)
+        logits, target = self._checked_logits(logits, target)
         with np.errstate(over="ignore", invalid="ignore"):
             return np.asarray(self._gradient_from_logits(logits, target))
+
+    def value_and_gradient_from_logits(self, logits: Array, target: Array) -> tuple[Array, Array]:
+        """Both of the above, checked once."""
+        logits, target = self._checked_logits(logits, target)
+        with np.errstate(over="ignore", invalid="ignore"):
+            value, gradient = self._both_from_logits(logits, target)
+            return np.asarray(value), np.asarray(gradient)
+
+    def _checked_logits(self, logits: Array, target: Array) -> tuple[Array, Array]:
+        logits, target = _aligned("logits", logits, target)
+        self._check_domain("target", target)
+        return logits, target
 
     def _in_domain(self, values: Array) -> bool:
         return not ((values.real < 0) | (values.real > 1)).any()
@@ -154,6 +170,10 @@ class FusedLoss(Loss):
     @abstractmethod
     def _value_from_logits(self, a: Array, t: Array) -> Any:
         """(..., K), (..., K) -> (...)."""
+
+    def _both_from_logits(self, a: Array, t: Array) -> tuple[Any, Any]:
+        """To be overridden where the two share work."""
+        return self._value_from_logits(a, t), self._gradient_from_logits(a, t)
 
     @abstractmethod
     def _gradient_from_logits(self, a: Array, t: Array) -> Any:

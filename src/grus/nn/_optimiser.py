@@ -186,5 +186,7 @@ def _check_flat(name: str, value: Array) -> None:
 
 
 def _check_like(name: str, value: Array, other: Array, why: str) -> None:
+    if type(value) is np.ndarray and (value.shape, value.dtype) == (other.shape, other.dtype):  # the usual case
+        return
     _check.floating(name, value, other.dtype, why)
     _check.shaped(name, value, other.shape, why)

@@ -30,11 +30,11 @@ class Head:
         """The loss of each sample (and step)."""
         return self.loss.value_from_logits(output, target) if self.fused else self.loss.value(output, target)  # type: ignore[attr-defined]
 
-    def gradient(self, output: Array, target: Array) -> Array:
-        """Its gradient with respect to the output, or to the logits."""
+    def value_and_gradient(self, output: Array, target: Array) -> tuple[Array, Array]:
+        """And its gradient with respect to the output, or to the logits."""
         if self.fused:
-            return self.loss.gradient_from_logits(output, target)  # type: ignore[attr-defined,no-any-return]
-        return self.loss.gradient(output, target)
+            return self.loss.value_and_gradient_from_logits(output, target)  # type: ignore[attr-defined,no-any-return]
+        return self.loss.value_and_gradient(output, target)
 
     def prediction(self, output: Array) -> Array:
         """What the model predicts, from what it gave to the loss."""

@@ -122,13 +122,12 @@ class Trainer:
         model, head, settings = self.model, self.head, self.settings
         assert batch.y is not None  # training data has targets
         output, tape = model.record(batch.x, Context(True, rng, batch.lengths), head.fused)
-        losses = head.value(output, batch.y)
+        losses, dy = head.value_and_gradient(output, batch.y)
         scores.add(output, batch, losses)
         if not math.isfinite(scores.total):
             raise self._diverged(f"the loss is {scores.total}")
         weight = (batch.weight / len(batch.y) if settings.average else batch.weight).astype(model.dtype)
-        dy = head.gradient(output, batch.y) * weight[..., None]
-        model.fill(self.gradients, tape, dy)
+        model.fill(self.gradients, tape, dy * weight[..., None])
         for layer, own in zip(model.layers, self.gradients, strict=True):
             if layer.clip_norm is not None:
                 clip_global_norm([own.flat], layer.clip_norm)

@@ -162,12 +162,15 @@ class CategoricalCrossEntropy(FusedLoss):
         return -t / _clip_probability(p)
 
     def _value_from_logits(self, a: Array, t: Array) -> Any:
-        return -np.sum(t * _log_softmax(a), axis=-1)
+        return self._both_from_logits(a, t)[0]
 
     def _gradient_from_logits(self, a: Array, t: Array) -> Any:
+        return self._both_from_logits(a, t)[1]
+
+    def _both_from_logits(self, a: Array, t: Array) -> tuple[Any, Any]:
         log_p, total = _log_softmax(a), np.sum(t, axis=-1, keepdims=True)
         # total * p - t, written so that p - 1 of the right class is never a rounded difference
-        return (total - t) * np.exp(log_p) + t * np.expm1(log_p)
+        return -np.sum(t * log_p, axis=-1), (total - t) * np.exp(log_p) + t * np.expm1(log_p)
 
 
 def _log_softmax(a: Array) -> Array:

@@ -8,7 +8,7 @@ import numpy as np
 
 from grus import _check
 from grus.nn._data import without_padding
-from grus.nn._layer import Array, Context, Layer, sequence_axes, valid_steps
+from grus.nn._layer import Array, Context, Layer, sequence_axes
 from grus.parameters import Parameters
 
 
@@ -92,13 +92,12 @@ def _largest(x: Array, lengths: Array | None) -> tuple[Array, Array]:
     """Among equal steps the first one counts."""
     used = x if lengths is None else without_padding(x, lengths, -np.inf)
     y = used.max(axis=1, initial=-np.inf)
-    at = used == y[:, None]
-    at &= valid_steps(x, lengths)[..., None]
-    some = _counts(x, lengths)[:, None] > 0
-    if np.count_nonzero(at) > np.count_nonzero(some & ~np.isnan(y)):  # more than one of a row and feature
+    at, some = used == y[:, None], _counts(x, lengths) > 0
+    at[~some] = False
+    if np.count_nonzero(at) > np.count_nonzero(some[:, None] & ~np.isnan(y)):  # more than one of a row and feature
         b, f = np.nonzero(at.sum(axis=1) > 1)
         at[b, :, f] = np.arange(x.shape[1]) == at[b, :, f].argmax(axis=1)[:, None]
-    return np.where(some, y, 0), at
+    return np.where(some[:, None], y, 0), at
 
 
 def _counts(x: Array, lengths: Array | None) -> Array:
