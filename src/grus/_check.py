@@ -180,11 +180,7 @@ def real(name: str, value: Any) -> Array:
 
 def shaped(name: str, array: Array, expected: Sequence[int | str], why: str) -> Array:
     """An array of the expected shape; a letter stands for a free axis."""
-    fits = array.shape == tuple(expected) or (
-        array.ndim == len(expected)
-        and all(isinstance(want, str) or want == got for want, got in zip(expected, array.shape, strict=True))
-    )
-    if not fits:
+    if array.shape != expected and not _fits(array.shape, expected):
         raise ValueError(f"{name} must have shape {show(expected)} because {why}; got {array.shape}.")
     return array
 
@@ -262,6 +258,15 @@ def buffer(name: str, value: Any, length: int, to: np.dtype[Any]) -> Array:
     if not (value.flags.c_contiguous and value.flags.writeable):
         raise ValueError(f"{name} must be contiguous and writeable; got one that is not.")
     return value
+
+
+def _fits(shape: Shape, expected: Sequence[int | str]) -> bool:
+    if len(shape) != len(expected):
+        return False
+    for got, want in zip(shape, expected, strict=True):  # a generator would take twice as long
+        if got != want and not isinstance(want, str):
+            return False
+    return True
 
 
 def _dtype_name(value: Any) -> str:
