@@ -21,7 +21,7 @@ struct Constants<float> {
     static constexpr float ln2_high = 0.693359375f;  // few bits, so that an integer times it is exact
     static constexpr float ln2_low = -2.12194440e-4f;
     static constexpr int mantissa_bits = 23;
-    static constexpr Word exponent_bias = 127;
+    static constexpr Bit exponent_bias = 127;
     // (e^r - 1 - r) / r^2 on |r| <= ln 2 / 2, highest power first
     static constexpr float exp[] = {1.9875691500e-4f, 1.3981999507e-3f, 8.3334519073e-3f,
                                     4.1665795894e-2f, 1.6666665459e-1f, 5.0000001201e-1f};
@@ -34,7 +34,7 @@ struct Constants<double> {
     static constexpr double ln2_high = 6.93145751953125e-1;
     static constexpr double ln2_low = 1.42860682030941723212e-6;
     static constexpr int mantissa_bits = 52;
-    static constexpr Word exponent_bias = 1023;
+    static constexpr Bit exponent_bias = 1023;
     static constexpr double exp[] = {1.0 / 6227020800, 1.0 / 479001600, 1.0 / 39916800, 1.0 / 3628800,
                                      1.0 / 362880,     1.0 / 40320,     1.0 / 5040,     1.0 / 720,
                                      1.0 / 120,        1.0 / 24,        1.0 / 6,        1.0 / 2};
@@ -50,12 +50,12 @@ GRUS_INLINE V polynomial(V x, const Real (&coefficients)[N]) {
     return sum;
 }
 
-constexpr Word sign_bit = Word(1) << (8 * sizeof(Word) - 1);
+constexpr Bit sign_bit = Bit(1) << (8 * sizeof(Bit) - 1);
 
-GRUS_INLINE V magnitude(V x) { return V(Words(x) & ~(sign_bit - Words{})); }
+GRUS_INLINE V magnitude(V x) { return V(Bits(x) & ~(sign_bit - Bits{})); }
 
 /// @param positive  at least 0, or NaN
-GRUS_INLINE V with_sign_of(V positive, V x) { return V(Words(positive) | (Words(x) & (sign_bit - Words{}))); }
+GRUS_INLINE V with_sign_of(V positive, V x) { return V(Bits(positive) | (Bits(x) & (sign_bit - Bits{}))); }
 
 /// NaN stays.
 GRUS_INLINE V at_least(V x, V bound) { return select(x < bound, bound, x); }
@@ -71,7 +71,7 @@ struct Exponential {
         V r = multiply_add(power, all(-C::ln2_high), x);
         r = multiply_add(power, all(-C::ln2_low), r);
         fraction = multiply_add(polynomial(r, C::exp), r * r, r);
-        scale = V((Words(shifted) << C::mantissa_bits) + (C::exponent_bias << C::mantissa_bits));
+        scale = V((Bits(shifted) << C::mantissa_bits) + (C::exponent_bias << C::mantissa_bits));
     }
 };
 

@@ -39,17 +39,21 @@ struct WordOf;
 template <>
 struct WordOf<float> {
     using type = std::int32_t;
+    using bits = std::uint32_t;
 };
 template <>
 struct WordOf<double> {
     using type = std::int64_t;
+    using bits = std::uint64_t;
 };
-using Word = WordOf<Real>::type;  // the integer of a Real's size, for its bits
+using Word = WordOf<Real>::type;  // the integer of a Real's size, as comparisons have it
+using Bit = WordOf<Real>::bits;   // the same without a sign, for arithmetic that wraps around
 
 constexpr bool single = sizeof(Real) == sizeof(float);
 
 typedef Real V __attribute__((vector_size(vector_bytes)));
 typedef Word Words __attribute__((vector_size(vector_bytes)));
+typedef Bit Bits __attribute__((vector_size(vector_bytes)));
 typedef Real Unaligned __attribute__((vector_size(vector_bytes), aligned(sizeof(Real)), may_alias));
 
 constexpr int W = vector_bytes / sizeof(Real);  // lanes
