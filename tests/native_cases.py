@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -13,6 +14,7 @@ from grus import _core
 from helpers import steps_case
 
 ISAS = _core.available_instruction_sets()
+STRESS = os.environ.get("GRUS_STRESS") == "1"  # tests that draw numbers at random draw many more
 
 
 @contextmanager
