@@ -218,8 +218,8 @@ def exact_values(name: str, a: np.ndarray) -> np.ndarray:
 @pytest.mark.parametrize("name", ["sigmoid", "tanh"])
 @pytest.mark.parametrize("isa", ISAS)
 def test_four_ulp_in_float32(isa: str, name: str) -> None:
-    """Every 997th float32; every one with GRUS_EXHAUSTIVE=1."""
-    stride = 1 if os.environ.get("GRUS_EXHAUSTIVE") == "1" else 997
+    """Every 997th float32; test_accuracy.py takes more, in C++."""
+    stride = 997
     worst, span = 0.0, 2**22 * stride
     for start in range(0, 2**32, span):
         bits = np.arange(start, min(start + span, 2**32), stride, dtype=np.uint64).astype(np.uint32)
