@@ -41,7 +41,7 @@ std::uint64_t run(const Shape& shape, Random& random) {
     const Worker alone{0, 1, true, nullptr};
     const auto forward = problem.forward(results, true);
     GRUS_TABLE.forward(forward, Scratch<Real>(GRUS_TABLE.forward_scratch(forward)).get(), alone);
-    const auto backward = problem.backward(results);
+    const auto backward = problem.backward(results, true);
     GRUS_TABLE.backward(backward, Scratch<Real>(GRUS_TABLE.backward_scratch(backward, 1)).get(), alone);
     return digest(results.values());
 }

@@ -206,7 +206,7 @@ class Problem {
     }
 
     Forward<Real> forward(const Results<Real>& results, bool keep) const;
-    Backward<Real> backward(const Results<Real>& results) const;
+    Backward<Real> backward(const Results<Real>& results, bool kept) const;
     const Shape shape;
 
   private:
@@ -296,13 +296,13 @@ Forward<Real> Problem<Real>::forward(const Results<Real>& results, bool keep) co
 }
 
 template <class Real>
-Backward<Real> Problem<Real>::backward(const Results<Real>& results) const {
+Backward<Real> Problem<Real>::backward(const Results<Real>& results, bool kept) const {
     Backward<Real> backward{};
     backward.layer = layer();
     backward.states = results.states.read();
     backward.d_states = d_states_.read();
     backward.d_h_n = d_h_n_.data();
-    backward.workspace = results.workspace.data();
+    backward.workspace = kept ? results.workspace.data() : nullptr;
     backward.dx = results.dx.all();
     backward.dh0 = results.dh0.data();
     backward.d_reset_state = shape.resets ? results.d_reset_state.data() : nullptr;

@@ -26,15 +26,24 @@ std::string now;  // what runs, for the message
     std::exit(1);
 }
 
-/// Forward and backward through the front door, which chooses threads and scratch.
+/// Forward and backward through the front door, which chooses threads and scratch; `kept`: with a workspace.
 template <class Real>
-std::vector<std::vector<Real>> run(const Problem<Real>& problem) {
+std::vector<std::vector<Real>> run(const Problem<Real>& problem, bool kept = true) {
     const Results<Real> results(problem.shape);
-    run_forward(problem.forward(results, true));
-    run_backward(problem.backward(results));
+    grus::run(problem.forward(results, kept));
+    grus::run(problem.backward(results, kept));
     if (!results.states.gaps_untouched() || !results.dx.gaps_untouched())
         fail("a number between the rows was written");
     return results.values();
+}
+
+/// The problem twice in one call, which may give each a thread of its own.
+template <class Real>
+std::vector<std::vector<Real>> run_twice(const Problem<Real>& problem) {
+    const Results<Real> results(problem.shape), other(problem.shape);
+    grus::run(problem.forward(results, true), problem.forward(other, true));
+    grus::run(problem.backward(results, true), problem.backward(other, true));
+    return other.values();
 }
 
 /// A kernel on `count` threads of our own.
@@ -58,7 +67,7 @@ std::vector<std::vector<Real>> run_directly(const Problem<Real>& problem, int co
     const Scratch<Real> forward_scratch(table.forward_scratch(forward));
     on_threads(count, split_rows,
                [&](const Worker& worker) { table.forward(forward, forward_scratch.get(), worker); });
-    const auto backward = problem.backward(results);
+    const auto backward = problem.backward(results, true);
     const Scratch<Real> backward_scratch(table.backward_scratch(backward, count));
     on_threads(count, split_rows,
                [&](const Worker& worker) { table.backward(backward, backward_scratch.get(), worker); });
@@ -104,14 +113,12 @@ std::vector<std::vector<Real>> check(const Problem<Real>& problem, Random& rando
     set_num_threads(1);
     const auto expected = run(problem);
     expect_finite(expected);
-    const Results<Real> inference(problem.shape);
-    std::vector<std::vector<Real>> states(1);
-    run_forward(problem.forward(inference, false));
-    inference.states.append_to(states[0]);
-    expect_same_bits(states, expected, "without a workspace");
+    expect_same_bits(run(problem, false), expected, "without a workspace");
     for (const int threads : {2 + static_cast<int>(random.below(2)), 4 + static_cast<int>(random.below(2))}) {
         set_num_threads(threads);
         expect_same_bits(run(problem), expected, "on " + std::to_string(threads) + " threads");
+        expect_same_bits(run(problem, false), expected, "without a workspace on several threads");
+        expect_same_bits(run_twice(problem), expected, "beside another call");
     }
     for (const bool split_rows : {true, false}) {
         const int count = 1 + static_cast<int>(random.below(5));
