@@ -377,5 +377,6 @@ def _visible(states: Array, lengths: Array | None) -> Array:
     """The states with zeros past each row's length (the output), or the same of the output's gradient."""
     if lengths is None:
         return states.view()
-    inside = np.arange(len(states))[:, None] < lengths
-    return np.where(inside[..., None], states, 0)
+    result = states.copy(order="K")
+    result[np.arange(len(states))[:, None] >= lengths] = 0
+    return result
