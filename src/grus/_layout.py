@@ -26,8 +26,8 @@ class Layout(NamedTuple):
         if x.ndim == 2:
             _check.shaped("x", x, ("T", input_size), f"{why} and x has no batch axis")
             return cls(batch_first, False, len(x), 1)
-        axes = ("B", "T") if batch_first else ("T", "B")
-        _check.shaped("x", x, (*axes, input_size), why)
+        if x.ndim != 3 or x.shape[2] != input_size:
+            _check.shaped("x", x, ("B", "T", input_size) if batch_first else ("T", "B", input_size), why)
         first, second = x.shape[:2]
         return cls(batch_first, True, *((second, first) if batch_first else (first, second)))
 

@@ -54,7 +54,7 @@ class StackGradients(NamedTuple):
     x: Array
     h0: Array
     parameters: Parameters
-    reset_state: Array
+    reset_state: Array | None
 
 
 def stack_forward(
@@ -86,14 +86,15 @@ def stack_backward(
 ) -> StackGradients:
     """d_output (T, B, directions*H) and d_h_n (layers*directions, B, H) give the gradients of all that entered."""
     D = stack.directions
-    d_h0, d_reset_state = np.empty_like(d_h_n), np.zeros_like(d_h_n)
+    d_h0 = np.empty_like(d_h_n)
+    d_reset_state = None if tape.runs[0].run.steps.reset is None else np.zeros_like(d_h_n)
     for layer in reversed(range(stack.num_layers)):
         own = slice(layer * D, layer * D + D)
         d_weights = [gru_weights(gradients, layer, direction) for direction in range(D)]
         runs = functional.backward_runs(tape.runs[own], d_output, d_h_n[own], d_weights)
         for i, run in enumerate(runs, start=layer * D):
             d_h0[i] = run.h0
-            if run.reset_state is not None:
+            if d_reset_state is not None:
                 d_reset_state[i] = run.reset_state
         d_x, mask = _sum([run.x for run in runs]), tape.masks[layer]
         d_output = d_x if mask is None else d_x * mask

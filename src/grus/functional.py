@@ -187,7 +187,7 @@ def gru_forward(
     why = f"x holds {B} sequences and weight_hh has hidden_size {H}"
     h0 = _check.matching("h0", h0, (B, H), x.dtype, why)
     _check.reset_state_with_reset(reset_state, reset)
-    reset_state = _check.matching("reset_state", reset_state, (B, H), x.dtype, why)
+    reset_state = h0 if reset is None else _check.matching("reset_state", reset_state, (B, H), x.dtype, why)
     checked_lengths, steps = checked_steps((T, B), lengths, mask, reset, reset_state, reverse)
     run = Run(x, h0, weights, form, steps, checked_lengths, params.bias_ih is not None)
     output, (h_n,), tapes = forward_runs([run], training, keep)

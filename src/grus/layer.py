@@ -289,7 +289,7 @@ class GRU:
         d_output = layout.output("d_output", d_output, D * H, self.dtype)
         d_h_n = layout.states("d_h_n", d_h_n, self.num_layers * D, H, self.dtype)
         d = stack_backward(self._stack(), tape, d_output, d_h_n, self.parameters.like(out))
-        reset_state = None if tape.runs[0].run.steps.reset is None else layout.leave_states(d.reset_state)
+        reset_state = None if d.reset_state is None else layout.leave_states(d.reset_state)
         return Gradients(layout.leave(d.x), layout.leave_states(d.h0), d.parameters, reset_state)
 
     def step(self, x_t: Array, h: Array | None = None) -> Array:
@@ -329,7 +329,7 @@ class GRU:
         if x_t.ndim not in (1, 2) or x_t.shape[-1] != self.input_size:
             _check.shaped("x_t", x_t, ("B", self.input_size), f"input_size is {self.input_size}")
         time = 1 if self.batch_first and x_t.ndim == 2 else 0
-        return self(np.expand_dims(x_t, time), h).h_n
+        return self(x_t[:, None] if time else x_t[None], h).h_n
 
     def _run(
         self,
@@ -347,7 +347,8 @@ class GRU:
         layout = Layout.of(x, self.input_size, self.batch_first)
         _check.reset_state_with_reset(reset_state, reset)
         sizes = (self.num_layers * self.directions, self.hidden_size, self.dtype)
-        h0, reset_state = layout.states("h0", h0, *sizes), layout.states("reset_state", reset_state, *sizes)
+        h0 = layout.states("h0", h0, *sizes)
+        reset_state = h0 if reset is None else layout.states("reset_state", reset_state, *sizes)
         mask, reset, lengths = (
             layout.flags("mask", mask),
             layout.flags("reset", reset),
