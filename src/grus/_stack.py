@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -38,14 +37,13 @@ class Given(NamedTuple):
     reset: Array | None  # (T, B)
 
 
-@dataclass(slots=True)
-class Tape:
+class Tape(NamedTuple):
     """What a forward pass keeps for one backward pass."""
 
     layout: Layout
     parameters: Parameters  # those of the GRU that it belongs to
-    runs: list[functional.Tape] = field(default_factory=list)  # layer by layer, direction by direction
-    masks: list[Array | None] = field(default_factory=list)  # dropout on each layer's input
+    runs: list[functional.Tape]  # layer by layer, direction by direction
+    masks: list[Array | None]  # dropout on each layer's input
 
 
 class StackGradients(NamedTuple):
@@ -70,7 +68,7 @@ def stack_forward(
         runs = [_run(stack, layer, direction, output, given) for direction in range(D)]
         output, ends, tapes = functional.forward_runs(runs, training, keep)
         h_n[layer * D : layer * D + D] = ends
-        tape.runs += tapes
+        tape.runs.extend(tapes)
     return output, h_n
 
 

@@ -6,7 +6,6 @@ Longer than 300 lines because its docstrings are the reference; the code is abou
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any, NamedTuple
 
@@ -75,16 +74,16 @@ class Run(NamedTuple):
     bias: bool = True  # whether the weights' biases are parameters
 
 
-@dataclass(slots=True)
 class Tape:
     """What :func:`gru_forward` keeps for one :func:`gru_backward`: 5*T*B*H numbers, or with ``save="outputs"``
     T*B*H, and references."""
 
-    engine: Engine
-    states: Array
-    saved: Any  # the engine's own
-    run: Run
-    used: bool = False
+    __slots__ = ("engine", "run", "saved", "states", "used")
+
+    def __init__(self, engine: Engine, states: Array, saved: Any, run: Run) -> None:
+        self.engine, self.states, self.run = engine, states, run
+        self.saved = saved  # the engine's own
+        self.used = False
 
     def use(self) -> None:
         """Mark as used; a second time is an error."""

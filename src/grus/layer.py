@@ -354,7 +354,7 @@ class GRU:
             layout.flags("reset", reset),
             layout.lengths(lengths),
         )
-        tape, shape = Tape(layout, self.parameters), (layout.steps, layout.batch)
+        tape, shape = Tape(layout, self.parameters, [], []), (layout.steps, layout.batch)
         checked, steps = functional.checked_steps(shape, lengths, mask, reset, reset_state, False)
         given = Given(h0, reset_state, checked, steps.valid, steps.reset)
         output, h_n = stack_forward(self._stack(), tape, layout.enter(x), given, training, rng)
