@@ -109,10 +109,7 @@ struct BackwardStep {
         Real *r = row.planes + unit, *z = r + H, *n = z + H, *gh_n = n + H;
         carry += unit;
         dh += load<whole>(row.d_states + unit, units);
-        if (row.idle) {  // the planes may hold NaN there, from what x holds
-            for (Real* gate : {r, z, n, gh_n}) store<whole>(gate, V{}, units);
-            return store<whole>(carry, dh, units);
-        }
+        if (row.idle) return store<whole>(carry, dh, units);  // what its planes hold is never used
         const V h_prev = load<whole>(row.h_prev + unit, units), new_gate = load<whole>(n, units);
         const auto d = new_and_update_backward(functions, dh, load<whole>(z, units), new_gate, h_prev);
         V dg_r, dgh_n;

@@ -22,7 +22,7 @@ struct PackedInput {
     PackedInput(Size N, Scratch& scratch)
         : panels{block_size, N}, columns(scratch.take(packed_size(panels))) {}
 
-    /// @param row  of k: where the numbers are, or null for zeros
+    /// @param row  of k: where the numbers are
     template <class Row>
     void pack(Size rows, Row row) {
         panels.K = rows;
@@ -31,7 +31,7 @@ struct PackedInput {
             Real* to = columns + panels.offset(p);
             for (Size k = 0; k < rows; ++k)
                 for (Size v = 0; v < width; ++v, to += W)
-                    store(to, row(k) ? load(row(k) + column + v * W, panels.N - column - v * W) : V{});
+                    store(to, load(row(k) + column + v * W, panels.N - column - v * W));
         }
     }
 };
@@ -57,15 +57,16 @@ class PackedStrips {
 
     GRUS_INLINE const Real* at(Size column, Size rows) const { return strips_ + column * rows; }
 
-    /// @param from   [rows, 4H], at the first column
-    /// @param sums  [columns] the sum of each column is added to both
-    void pack(const Real* from, Size step, Size rows, Size columns, Real* const (&sums)[2]) const {
+    /// @param planes  of each row
+    /// @param offset  of the first column in them
+    /// @param sums    [columns] the sum of each column is added to both
+    void pack(const Real* const* planes, Size offset, Size rows, Size columns, Real* const (&sums)[2]) const {
         Size first = 0;
         for (; first + 4 * block_rows <= columns; first += 4 * block_rows)
-            pack_strips<4>(from + first, step, rows, first, sums);
+            pack_strips<4>(planes, offset + first, rows, first, sums);
         for (; first + block_rows <= columns; first += block_rows)
-            pack_strips<1>(from + first, step, rows, first, sums);
-        if (first < columns) pack_rest(from + first, step, rows, first, columns - first, sums);
+            pack_strips<1>(planes, offset + first, rows, first, sums);
+        if (first < columns) pack_rest(planes, offset + first, rows, first, columns - first, sums);
     }
 
   private:
@@ -75,14 +76,15 @@ class PackedStrips {
 
     /// Neighbouring strips together, because they share cache lines.
     template <int count>
-    void pack_strips(const Real* from, Size step, Size rows, Size first, Real* const (&sums)[2]) const {
+    void pack_strips(const Real* const* planes, Size offset, Size rows, Size first,
+                     Real* const (&sums)[2]) const {
         Strip sum[count];
         for (int s = 0; s < count; ++s) sum[s] = Strip{};
         Real* to = strips_ + first * rows;
-        for (Size k = 0; k < rows; ++k, from += step) {
-            prefetch(from + 16 * step, count * block_rows);
+        for (Size k = 0; k < rows; ++k) {
+            prefetch(planes[least(k + 16, rows - 1)] + offset, count * block_rows);
             for (int s = 0; s < count; ++s) {
-                const Strip dg = reinterpret_cast<const UnalignedStrip*>(from)[s];
+                const Strip dg = reinterpret_cast<const UnalignedStrip*>(planes[k] + offset)[s];
                 sum[s] += dg;
                 *reinterpret_cast<UnalignedStrip*>(to + (s * rows + k) * block_rows) = dg;
             }
@@ -93,13 +95,13 @@ class PackedStrips {
                     to_sums[first + s * block_rows + i] += sum[s][i];
     }
 
-    void pack_rest(const Real* from, Size step, Size rows, Size first, Size count,
+    void pack_rest(const Real* const* planes, Size offset, Size rows, Size first, Size count,
                    Real* const (&sums)[2]) const {
         Real sum[block_rows] = {};
         Real* to = strips_ + first * rows;
-        for (Size k = 0; k < rows; ++k, from += step)
+        for (Size k = 0; k < rows; ++k)
             for (int i = 0; i < block_rows; ++i) {
-                to[k * block_rows + i] = i < count ? from[i] : Real(0);
+                to[k * block_rows + i] = i < count ? planes[k][offset + i] : Real(0);
                 sum[i] += to[k * block_rows + i];
             }
         for (Real* to_sums : sums)
@@ -148,25 +150,27 @@ class WeightGradients {
             }
     }
 
-    /// What a block of the rows in `steps`, at most block_size, adds to this worker's rows.
+    /// What a block of the rows in `steps`, at most block_size, adds to this worker's rows of dW. Rows whose
+    /// step is not valid add nothing, and what they hold is not read.
     void add(const StepRows& steps, Range block, const Worker& worker) {
-        const Size rows = block.last - block.first;
-        const Real *x[block_size], *h_prev[block_size], *planes = steps.planes + block.first * 4 * H_;
-        for (Size k = 0; k < rows; ++k) {
-            const StepRows::Row row =
-                steps.row(steps.times.first + (block.first + k) / steps.B, (block.first + k) % steps.B);
-            x[k] = row.idle ? nullptr : row.x;  // what x holds there is never used, not even times zero
-            h_prev[k] = row.h_prev;
+        const Real *x[block_size], *h_prev[block_size], *planes[block_size];
+        Size rows = 0;
+        for (Size m = block.first; m < block.last; ++m) {
+            const StepRows::Row row = steps.row(steps.times.first + m / steps.B, m % steps.B);
+            if (row.idle) continue;
+            x[rows] = row.x;
+            h_prev[rows] = row.h_prev;
+            planes[rows++] = row.planes;
         }
         x_.pack(rows, [&](Size k) { return x[k]; });
         h_prev_.pack(rows, [&](Size k) { return h_prev[k]; });
-        reset_h_.pack(rows, [&](Size k) { return planes + k * 4 * H_ + 3 * H_; });
+        reset_h_.pack(rows, [&](Size k) { return planes[k] + 3 * H_; });
         for (const Group& group : groups_) {
             const Range own = share(group.count, block_rows, worker);
             const Size count = own.last - own.first;
             Real* const sums[] = {group.terms[0].input ? group.terms[0].dbias + own.first : nullptr,
                                   group.terms[1].input ? group.terms[1].dbias + own.first : nullptr};
-            strips_.pack(planes + group.offset + own.first, 4 * H_, rows, count, sums);
+            strips_.pack(planes, group.offset + own.first, rows, count, sums);
             for (const Term& term : group.terms)
                 if (term.input) add_term(term, own.first, count);
         }
