@@ -7,3 +7,5 @@ set(kernel_flags_x86_64_v2 -march=x86-64-v2)
 set(kernel_flags_x86_64_v3 -march=x86-64-v3)
 set(kernel_flags_x86_64_v4 -march=x86-64-v4 -mprefer-vector-width=512)
 set(kernel_flags_neon)
+# GCC's first scheduler reads the rows' numbers so early that sums have to leave their registers.
+set(kernel_flags_gnu_neon -fno-schedule-insns)

@@ -12,7 +12,7 @@ import pytest
 
 import toolchain
 from native_cases import ISAS, STRESS
-from toolchain import CXX, FLAGS, REALS, Build, Unit, kernel_unit
+from toolchain import CXX, REALS, Build, Unit, isa_flags, kernel_unit
 
 STRIDE = "1" if STRESS else "61"
 FUNCTIONS = {"sigmoid", "tanh", "elu", "softsign"}
@@ -24,7 +24,7 @@ def worst_errors(isa: str, *arguments: str) -> dict[str, float]:
     name = isa.replace("-", "_")
     units = [kernel_unit(name, real) for real in REALS]
     tables = tuple(f"-DGRUS_{short.upper()}={name}_{short}" for short in REALS.values())
-    main = Unit("tests/accuracy.cpp", (*FLAGS["kernel_flags"], *FLAGS[f"kernel_flags_{name}"], *tables))
+    main = Unit("tests/accuracy.cpp", (*isa_flags(name), *tables))
     said = toolchain.run([str(Build().program("accuracy", [main, *units])), *arguments])
     print(f"{isa} {' '.join(arguments)}\n{said}")
     return {function: float(ulp) for function, ulp in re.findall(r"^(\w+) (\S+) at ", said, re.MULTILINE)}

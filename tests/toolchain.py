@@ -51,6 +51,11 @@ def flags_in(text: str) -> dict[str, tuple[str, ...]]:
 FLAGS = flags_in((KERNELS / "flags.cmake").read_text(encoding="utf-8"))
 
 
+def isa_flags(isa: str) -> tuple[str, ...]:
+    """What kernels.cpp is compiled with for an instruction set, as GCC takes it."""
+    return (*FLAGS["kernel_flags"], *FLAGS[f"kernel_flags_{isa}"], *FLAGS.get(f"kernel_flags_gnu_{isa}", ()))
+
+
 class Unit(NamedTuple):
     """A source of ``kernels/`` and what it is compiled with, beyond what its build adds."""
 
@@ -61,7 +66,7 @@ class Unit(NamedTuple):
 def kernel_unit(isa: str, real: str) -> Unit:
     """kernels.cpp for one instruction set (as in flags.cmake) and scalar type, as the build compiles it."""
     defines = (f"-DGRUS_REAL={real}", f"-DGRUS_TABLE={isa}_{REALS[real]}")
-    return Unit("kernels.cpp", (*FLAGS["kernel_flags"], *FLAGS[f"kernel_flags_{isa}"], *defines))
+    return Unit("kernels.cpp", (*isa_flags(isa), *defines))
 
 
 def core_units(isas: Sequence[str]) -> list[Unit]:
