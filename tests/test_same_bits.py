@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import os
-from concurrent.futures import ThreadPoolExecutor
-
 import numpy as np
 import pytest
 
@@ -131,37 +128,6 @@ def test_every_fused_instruction_set(functions: tuple[str, str], reset_after: bo
 
 
 # --------------------------------------------------------------------------------------------------- threads
-
-
-def test_many_python_threads_at_once() -> None:
-    grus.set_num_threads(2)
-    runs = [Run(sizes, "float32", seed=seed) for seed, sizes in enumerate([BY_ROWS, BY_UNITS] * 4)]
-    expected = [run() for run in runs]
-    with ThreadPoolExecutor(8) as executor:
-        for _ in range(5):
-            for found, right in zip(executor.map(lambda run: run(), runs), expected, strict=True):
-                assert_same_bits(found, right)
-
-
-@pytest.mark.skipif(not hasattr(os, "fork"), reason="this system does not fork")
-def test_a_forked_child_has_threads_of_its_own() -> None:
-    script = (
-        f"import os, signal, sys\nsys.path.insert(0, {os.path.dirname(__file__)!r})\nimport grus\n"
-        "from native_cases import Run\n"
-        "grus.set_num_threads(2)\n"
-        f"runs = [Run(sizes, 'float32') for sizes in {[BY_ROWS, BY_UNITS]}]\n"
-        "before = [run() for run in runs]\n"
-        "child = os.fork()\n"
-        "if child == 0:\n"
-        "    signal.alarm(60)\n"
-        "    same = all((run()[k] == v).all() for run, b in zip(runs, before) for k, v in b.items())\n"
-        "    os._exit(0 if same else 1)\n"
-        "status = os.waitpid(child, 0)[1]\n"
-        "same = all((run()[k] == v).all() for run, b in zip(runs, before) for k, v in b.items())\n"
-        "print(status, same)"
-    )
-    result = python(script)
-    assert result.stdout.split() == ["0", "True"], result.stderr
 
 
 @pytest.mark.parametrize(
