@@ -137,39 +137,6 @@ def test_any_strides_of_time_and_batch(reset_after: bool) -> None:
             np.testing.assert_array_equal(value, expected[name], err_msg=name)
 
 
-def test_nan_stays_in_its_row() -> None:
-    run = Run((5, 9, 3, 17), "float32")
-    clean = run()
-    run.x[2, 4, 1] = np.nan
-    found = run()
-    others = np.arange(9) != 4
-    for name in ("output", "x"):
-        np.testing.assert_array_equal(found[name][:, others], clean[name][:, others])
-        assert np.isnan(found[name][2:, 4]).all()
-    np.testing.assert_array_equal(found["h0"][others], clean["h0"][others])
-    assert np.isnan(found["output"][2:, 4]).all()
-    assert np.isnan(found["weight_hh"]).all()
-
-
-@pytest.mark.parametrize("isa", ISAS)
-def test_denormal_numbers_are_as_before_a_call(isa: str) -> None:
-    tiny = np.array([1e-40], np.float32)
-    with instruction_set(isa):
-        Run((3, 2, 2, 5), "float32")()
-    assert (tiny * np.float32(1.0) != 0).all()
-
-
-def test_denormal_states_are_flushed() -> None:
-    """A state that is halved at every step is exactly zero once it would be denormal."""
-    H = 3
-    params = grus.GRUParams(*(np.zeros(shape, np.float32) for shape in ((3 * H, 1), (3 * H, H), 3 * H, 3 * H)))
-    x, h0 = np.zeros((140, 1, 1), np.float32), np.ones((1, H), np.float32)
-    with grus.use_engine("native"):
-        output, _, _ = grus.gru_forward(x, h0, params)
-    assert (output[125] == np.float32(2.0) ** -126).all()
-    assert (output[126:] == 0).all()
-
-
 def test_complex_numbers_run_on_the_reference() -> None:
     run = Run((3, 2, 2, 4))
     expected = run()
