@@ -6,6 +6,8 @@ from __future__ import annotations
 
 import platform
 import re
+import shutil
+import sys
 from pathlib import Path
 
 import pytest
@@ -43,6 +45,14 @@ void too_many(V* sums, const float* a, const V* b, long K) {
     for (int m = 0; m < 24; ++m) sums[m] = sum[m];
 }
 """
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _all_cores() -> None:
+    """Compile everything at once, where a test by itself would use one core."""
+    for compiler, isas in ((CXX, ["neon"] if ARM else ISAS[:-1]), (CROSS, [] if ARM else ["neon"])):
+        if sys.platform.startswith("linux") and shutil.which(compiler):
+            Build(compiler).objects([kernel_unit(isa, real) for isa in isas for real in REALS])
 
 
 def examined(isa: str, unit: Unit, tool: str, *options: str) -> str:

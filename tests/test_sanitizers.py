@@ -49,16 +49,16 @@ def random_problems(path: Path, count: int, isas: list[str]) -> None:
 
 
 def test_as_users_get_it() -> None:
-    random_problems(program(Build(), ISAS), 300, ISAS)
+    random_problems(program(Build(), ISAS), 200, ISAS)
 
 
 def test_addresses_leaks_and_undefined_behaviour() -> None:
-    random_problems(program(ADDRESS, ISAS), 60, ISAS)
+    random_problems(program(ADDRESS, ISAS), 40, ISAS)
 
 
 def test_races() -> None:
     """On one instruction set: which threads touch what is the same on all."""
-    random_problems(program(THREAD, ISAS[:1]), 60, ISAS[:1])
+    random_problems(program(THREAD, ISAS[:1]), 40, ISAS[:1])
 
 
 @pytest.mark.parametrize(

@@ -91,11 +91,11 @@ class Build:
         with ThreadPoolExecutor(cores) as executor:
             return list(executor.map(functools.partial(_compiled, self), units))
 
-    def program(self, name: str, units: Sequence[Unit]) -> Path:
-        """Link these units."""
+    def program(self, name: str, units: Sequence[Unit], *link: str) -> Path:
+        """Link these units; ``link`` are flags for that alone."""
         path = Path(tempfile.mkdtemp(dir=_workshop())) / name
         objects = map(str, self.objects(units))
-        run([self.compiler, *self.flags, *objects, "-pthread", "-o", str(path)])
+        run([self.compiler, *self.flags, *link, *objects, "-pthread", "-o", str(path)])
         return path
 
 
