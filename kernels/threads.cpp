@@ -1,5 +1,6 @@
 #include "threads.hpp"
 
+#include <chrono>
 #include <cstdlib>
 #include <memory>
 #include <mutex>
@@ -30,8 +31,12 @@ struct Pool {
 
 namespace {
 
-/// Some tens of microseconds: longer than a barrier takes, shorter than it takes to wake a sleeper twice.
-constexpr int spins = 2000;
+using Clock = std::chrono::steady_clock;
+
+/// For a barrier: longer than the others take who are on their way to it.
+constexpr std::chrono::microseconds a_moment{30};
+/// For the next task: longer than Python takes between two calls. To wake a sleeper can take as long.
+constexpr std::chrono::microseconds a_while{200};
 
 inline void pause() {
 #if defined(__x86_64__)
@@ -41,16 +46,23 @@ inline void pause() {
 #endif
 }
 
+/// Spins until it is done or the time is over; true if it is done.
+template <class Done>
+bool spin(Done done, Clock::duration time) {
+    for (const auto end = Clock::now() + time;;) {
+        for (int i = 0; i < 32; ++i) {
+            if (done()) return true;
+            pause();
+        }
+        if (Clock::now() >= end) return done();
+    }
+}
+
 /// Spins, then lets other threads have the core: its user may be what is waited for.
 template <class Done>
 void spin_until(Done done) {
-    for (int i = 0; !done(); ++i) {
-        if (i < spins) {
-            pause();
-        } else {
-            std::this_thread::yield();
-        }
-    }
+    if (spin(done, a_moment)) return;
+    while (!done()) std::this_thread::yield();
 }
 
 /// Never freed: at the exit of the process its threads may still wait in it.
@@ -77,8 +89,8 @@ Pool* pool() {
 void serve(Pool* pool, Seat* seat) {
     for (std::uint32_t seen = 0;; ++seen) {
         const auto called = [&] { return seat->generation.load(std::memory_order_acquire) != seen; };
-        for (int i = 0; i < spins && !called(); ++i) pause();
-        while (!called()) seat->generation.wait(seen, std::memory_order_acquire);
+        if (!spin(called, a_while))
+            while (!called()) seat->generation.wait(seen, std::memory_order_acquire);
         seat->task(seat->context, seat->index);
         pool->busy.fetch_sub(1, std::memory_order_release);
     }
