@@ -12,8 +12,47 @@
 #if !defined(_WIN32)
 #include <pthread.h>
 #endif
+#if defined(__linux__)
+#include <sched.h>
+#endif
 
 namespace grus {
+
+/// @brief Where a thread of the pool runs. Linux likes to wake a thread on the core of the one that wakes it, and
+/// leaves both there for many milliseconds, one waiting for the other. So the caller's core is closed to a thread
+/// for as long as it takes it to start.
+class Place {
+  public:
+#if defined(__linux__)
+    void take(pthread_t thread) { thread_ = thread; }
+    /// For the caller, before it hands over a task.
+    void keep_away(bool asleep) {
+        const int here = sched_getcpu();
+        if (here < 0 || (!asleep && here != core_.load(std::memory_order_relaxed))) return;
+        if (pthread_getaffinity_np(thread_, sizeof open_, &open_) != 0) return;
+        cpu_set_t others = open_;
+        CPU_CLR(here, &others);
+        moved_ = CPU_COUNT(&others) > 0 && pthread_setaffinity_np(thread_, sizeof others, &others) == 0;
+    }
+    /// For the thread, when it has a task.
+    void start() {
+        core_.store(sched_getcpu(), std::memory_order_relaxed);
+        if (moved_) pthread_setaffinity_np(thread_, sizeof open_, &open_);
+        moved_ = false;
+    }
+
+  private:
+    pthread_t thread_{};
+    std::atomic<int> core_{-1};
+    cpu_set_t open_{};  // where it may run
+    bool moved_ = false;
+#else
+    template <class Handle>
+    void take(Handle) {}
+    void keep_away(bool) {}
+    void start() {}
+#endif
+};
 
 /// @brief One of the pool's threads and its next task; on cache lines of its own.
 struct alignas(128) Seat {
@@ -21,6 +60,8 @@ struct alignas(128) Seat {
     Task task = nullptr;
     void* context = nullptr;
     int index = 0;
+    std::atomic<bool> asleep{false};
+    Place place;
 };
 
 struct Pool {
@@ -89,8 +130,11 @@ Pool* pool() {
 void serve(Pool* pool, Seat* seat) {
     for (std::uint32_t seen = 0;; ++seen) {
         const auto called = [&] { return seat->generation.load(std::memory_order_acquire) != seen; };
-        if (!spin(called, a_while))
+        if (!spin(called, a_while)) {
+            seat->asleep.store(true, std::memory_order_relaxed);
             while (!called()) seat->generation.wait(seen, std::memory_order_acquire);
+        }
+        seat->place.start();
         seat->task(seat->context, seat->index);
         pool->busy.fetch_sub(1, std::memory_order_release);
     }
@@ -103,7 +147,9 @@ int seats_for(Pool* pool, int wanted) {
             auto seat = std::make_unique<Seat>();
             seat->index = static_cast<int>(pool->seats.size()) + 1;
             pool->seats.reserve(pool->seats.size() + 1);
-            std::thread(serve, pool, seat.get()).detach();
+            std::thread thread(serve, pool, seat.get());
+            seat->place.take(thread.native_handle());
+            thread.detach();
             pool->seats.push_back(std::move(seat));
         }
     } catch (const std::exception&) {
@@ -160,6 +206,7 @@ void Team::run(Task task, void* context) {
         Seat& seat = *pool_->seats[i - 1];
         seat.task = task;
         seat.context = context;
+        seat.place.keep_away(seat.asleep.exchange(false, std::memory_order_relaxed));
         seat.generation.fetch_add(1, std::memory_order_release);
         seat.generation.notify_one();
     }
