@@ -122,7 +122,7 @@ def test_layers_and_directions_are_a_composition_of_single_runs(reset_after: boo
         outputs = []
         for direction, suffix in enumerate(("", "_reverse")):
             i = 2 * layer + direction
-            names = (f"{name}_l{layer}{suffix}" for name in GRUParams._fields)
+            names = (f"{name}_l{layer}{suffix}" for name in GRUParams._fields[:4])
             run = {"reverse": direction == 1, "reset_after": reset_after}
             run |= {name: each[i] for name, each in begin.items()}
             params = GRUParams(*(gru.parameters[name] for name in names))
@@ -342,7 +342,7 @@ def test_a_reset_is_a_split_by_episodes(reset_after: bool, reverse: bool) -> Non
     for name, expected in d.items():
         assert np.count_nonzero(expected)
         assert_close(getattr(found, name), expected, "same maths", name=f"gradient of {name}")
-    for name, value, expected in zip(GRUParams._fields, found.params, d_params, strict=True):
+    for name, value, expected in zip(GRUParams._fields[:4], found.params[:4], d_params, strict=True):
         assert_close(value, expected, "same maths", name=f"gradient of {name}")
 
 

@@ -192,6 +192,20 @@ def matching(name: str, value: Any, shape: Shape, to: np.dtype[Any], why: str) -
     return shaped(name, floating(name, value, to, "x and the parameters are"), shape, why)
 
 
+def broadcast(name: str, value: Any, shape: Shape, to: np.dtype[Any], why: str) -> Array | None:
+    """An array that NumPy broadcasts to this shape, as such a view; None when omitted."""
+    if value is None:
+        return None
+    result = floating(name, value, to, "x and the parameters are")
+    if result.ndim != len(shape) or any(
+        got not in (1, want) for got, want in zip(result.shape, shape, strict=True)
+    ):
+        raise ValueError(
+            f"{name} must have shape {show(shape)}, or 1 on some axes, because {why}; got {result.shape}."
+        )
+    return np.broadcast_to(result, shape)
+
+
 def flags(name: str, value: Any, expected: Shape, why: str) -> Array:
     """A bool array of the expected shape, from bools or from numbers that are all 0 or 1."""
     result = shaped(name, array(name, value), expected, why)

@@ -9,22 +9,25 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from grus import _check, _core, _native, equations
-from grus.equations import SequenceGradients
+from grus import _check, _core, _native, reference
+from grus.equations import Gates
+from grus.reference import SequenceGradients
 
 Array = np.ndarray[Any, np.dtype[Any]]
 
 
 class Engine(Protocol):
-    """What an engine offers; :mod:`grus.equations` tells what is in a run.
+    """What an engine offers; :mod:`grus.reference` tells what is in a call.
 
     Where the reference saves gates, an engine saves whatever its backward needs; nobody else looks into it, and
     backward may overwrite it.
     """
 
-    def sequences_forward(self, runs: Sequence[tuple[Any, ...]]) -> list[tuple[Array, Any]]: ...
+    def sequences_forward(self, calls: Sequence[tuple[Array, Any, bool]]) -> list[tuple[Array, Any]]: ...
 
-    def sequences_backward(self, runs: Sequence[tuple[Any, ...]]) -> list[SequenceGradients]: ...
+    def sequences_backward(self, calls: Sequence[tuple[Any, ...]]) -> list[SequenceGradients]: ...
+
+    def gates_of(self, saved: Any) -> Gates: ...
 
 
 def _use_named_instruction_set(name: str | None, available: list[str]) -> None:
@@ -37,7 +40,7 @@ def _use_named_instruction_set(name: str | None, available: list[str]) -> None:
 
 
 _use_named_instruction_set(os.environ.get("GRUS_ISA"), _core.available_instruction_sets())
-_ENGINES: dict[str, Engine] = {"reference": equations}
+_ENGINES: dict[str, Engine] = {"reference": reference}
 if _core.instruction_set():
     _ENGINES["native"] = _native
 _active = _check.choice("GRUS_ENGINE", os.environ.get("GRUS_ENGINE") or list(_ENGINES)[-1], _ENGINES)
@@ -61,7 +64,7 @@ def use_engine(name: str) -> Iterator[None]:
     ----------
     name : {"native", "reference"}
         ``native`` is the compiled core, for float32 and float64 (complex128 runs on the reference);
-        ``reference`` is :mod:`grus.equations`, pure NumPy. ``GRUS_ENGINE`` sets the default, which is native.
+        ``reference`` is :mod:`grus.reference`, pure NumPy. ``GRUS_ENGINE`` sets the default, which is native.
 
     Raises
     ------

@@ -12,9 +12,10 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from grus import _core
+from grus import _core, reference
 from grus.activations import Activation
-from grus.equations import Formulation, SequenceGradients, Steps, Weights, reset_before
+from grus.equations import Formulation, Gates
+from grus.reference import Problem, SequenceGradients, reset_before
 
 Array = np.ndarray[Any, np.dtype[Any]]
 _WHOLE = 0x0101  # NumPy's flags: C_CONTIGUOUS and ALIGNED
@@ -30,41 +31,63 @@ class Saved(NamedTuple):
     workspace: Array | None
 
 
-def sequences_forward(runs: Sequence[tuple[Any, ...]]) -> list[tuple[Array, Saved]]:
-    """As :func:`grus.equations.sequences_forward`; two runs have a thread each where that is faster."""
-    calls, results = [], []
-    for states, x, h0, weights, form, steps, keep in runs:
+def sequences_forward(calls: Sequence[tuple[Array, Problem, bool]]) -> list[tuple[Array, Any]]:
+    """As :func:`grus.reference.sequences_forward`; two calls have a thread each where that is faster."""
+    if not _plain(calls[0][1]):
+        return list(reference.sequences_forward(calls))
+    made, results = [], []
+    for states, problem, keep in calls:
         T, B, H = states.shape
-        layer = _layer(x, h0, weights, form, steps)
+        layer = _layer(problem)
         workspace = np.empty((T, B, 4 * H), states.dtype) if keep else None
-        calls.append(_FORWARD[states.dtype](layer, states, workspace))
-        h_n = states[0 if steps.reverse else -1] if T else h0
+        made.append(_FORWARD[states.dtype](layer, states, workspace))
+        h_n = states[0 if problem.steps.reverse else -1] if T else problem.h0
         results.append((h_n, Saved(layer, workspace)))
-    _core.run(*calls)
+    _core.run(*made)
     return results
 
 
-def sequences_backward(runs: Sequence[tuple[Any, ...]]) -> list[SequenceGradients]:
-    """As :func:`grus.equations.sequences_backward`."""
-    calls, results = [], []
-    for d_states, d_h_n, states, saved, x, h0, _weights, _form, steps, d_weights in runs:
+def sequences_backward(calls: Sequence[tuple[Any, ...]]) -> list[SequenceGradients]:
+    """As :func:`grus.reference.sequences_backward`."""
+    if not _plain(calls[0][4]):
+        return reference.sequences_backward(calls)
+    made, results = [], []
+    for d_states, d_h_n, states, saved, problem, d_weights, _with_x in calls:
+        x, h0, steps = problem.x, problem.h0, problem.steps
+        saved = saved or Saved(_layer(problem), None)
         dx, dh0 = np.empty(x.shape, x.dtype), np.empty(h0.shape, x.dtype)
         d_reset_state = None if steps.reset is None else np.empty(h0.shape, x.dtype)
         given = saved.layer, states, saved.workspace, _rows(d_states), _whole(d_h_n)
-        calls.append(_BACKWARD[x.dtype](*given, dx, dh0, *d_weights, d_reset_state))
-        results.append(SequenceGradients(dx, dh0, d_weights, d_reset_state))
-    _core.run(*calls)
+        made.append(_BACKWARD[x.dtype](*given, dx, dh0, *d_weights[:4], d_reset_state))
+        results.append(SequenceGradients(dx, dh0, d_weights, d_reset_state, None))
+    _core.run(*made)
     return results
 
 
-def _layer(x: Array, h0: Array, weights: Weights, form: Formulation, steps: Steps) -> _core.Call:
-    reset = reset_before(steps)
-    return _LAYER[x.dtype](
-        _formulation(form),
+def gates_of(saved: Any) -> Gates:
+    """The gates of all steps in what forward saved."""
+    if isinstance(saved, Gates):
+        return saved
+    return Gates(*np.split(saved.workspace, 4, axis=-1))
+
+
+def _plain(problem: Problem) -> bool:
+    form, steps, masks, weights = problem.form, problem.steps, problem.masks, problem.weights
+    return (
+        form.reset != "candidate" and form.blocks == 1 and form.truncate is None and form.gradient_clip is None
+        and steps.decay is None and weights.gain_ih is None and masks == (None, None, None)
+        and form.activation.clip is None and form.reset_activation.clip is None
+    )  # fmt: skip
+
+
+def _layer(problem: Problem) -> _core.Call:
+    steps, reset = problem.steps, reset_before(problem.steps)
+    return _LAYER[problem.x.dtype](
+        _formulation(problem.form),
         steps.reverse,
-        _rows(x),
-        *map(_whole, weights),
-        _whole(h0),
+        _rows(problem.x),
+        *map(_whole, problem.weights[:4]),
+        _whole(problem.h0),
         None if reset is None else _whole(steps.reset_state),
         None if steps.valid is None else _whole(steps.valid),
         None if reset is None else _whole(reset),
@@ -87,7 +110,7 @@ def _rows(a: Array) -> Array:
 @lru_cache(maxsize=256)
 def _formulation(form: Formulation) -> _core.Formulation:
     of = (form.activation, form.reset_activation, form.update_activation)
-    return _core.Formulation(form.reset_after, *(_activation(each) for each in of))
+    return _core.Formulation(form.reset == "after", *(_activation(each) for each in of))
 
 
 def _activation(activation: Activation) -> _core.Activation:

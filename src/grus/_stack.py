@@ -8,9 +8,10 @@ import numpy as np
 
 from grus import functional
 from grus._layout import Layout
-from grus.equations import Formulation, Steps
+from grus.equations import Formulation
 from grus.functional import Run
 from grus.parameters import Parameters, gru_weights
+from grus.reference import Problem, Steps
 
 Array = np.ndarray[Any, np.dtype[Any]]
 
@@ -76,7 +77,7 @@ def _run(stack: Stack, layer: int, direction: int, x: Array, given: Given) -> Ru
     i = layer * stack.directions + direction
     steps = Steps(given.reset_state[i], direction == 1, given.valid, given.reset)
     weights = gru_weights(stack.parameters, layer, direction)
-    return Run(x, given.h0[i], weights, stack.form, steps, given.lengths, stack.bias)
+    return Run(Problem(x, given.h0[i], weights, stack.form, steps), given.lengths)
 
 
 def stack_backward(
@@ -85,7 +86,7 @@ def stack_backward(
     """d_output (T, B, directions*H) and d_h_n (layers*directions, B, H) give the gradients of all that entered."""
     D = stack.directions
     d_h0 = np.empty_like(d_h_n)
-    d_reset_state = None if tape.runs[0].run.steps.reset is None else np.zeros_like(d_h_n)
+    d_reset_state = None if tape.runs[0].run.problem.steps.reset is None else np.zeros_like(d_h_n)
     for layer in reversed(range(stack.num_layers)):
         own = slice(layer * D, layer * D + D)
         d_weights = [gru_weights(gradients, layer, direction) for direction in range(D)]
@@ -94,7 +95,7 @@ def stack_backward(
             d_h0[i] = run.h0
             if d_reset_state is not None:
                 d_reset_state[i] = run.reset_state
-        d_x, mask = _sum([run.x for run in runs]), tape.masks[layer]
+        d_x, mask = _sum([run.x for run in runs if run.x is not None]), tape.masks[layer]
         d_output = d_x if mask is None else d_x * mask
     return StackGradients(d_output, d_h0, gradients, d_reset_state)
 

@@ -87,6 +87,8 @@ class Activation:
         One of ``identity``, ``tanh``, ``sigmoid``, ``relu``, ``leaky_relu``, ``elu``, ``softsign``,
         ``hard_sigmoid`` (Keras 3 and PyTorch: slope 1/6), ``hard_sigmoid_keras2`` (slope 0.2) and, in
         ``grus.nn`` only, ``softmax``.
+    clip : float, optional
+        The pre-activation is cut to -clip ... clip first, and the derivative is 0 there, as ONNX has it.
     **parameters : float
         ``alpha`` of ``leaky_relu`` (0.01) and ``elu`` (1.0), both positive; ``alpha`` and ``beta`` of
         ``hard_sigmoid``; ``temperature`` of ``softmax`` (1.0). All dimensionless.
@@ -109,8 +111,9 @@ class Activation:
     Activation('leaky_relu', alpha=0.5)
     """
 
-    def __init__(self, name: str, **parameters: float) -> None:
+    def __init__(self, name: str, *, clip: float | None = None, **parameters: float) -> None:
         _check.choice("activation", name, NAMES)
+        self.clip = None if clip is None else _check.positive(f"clip of activation {name!r}", clip)
         self.name, preset = _ALIASES.get(name, (name, {}))
         defaults = {"temperature": 1.0} if name == "softmax" else dict(_ROWS[self.name].defaults) | preset
         _check.known_keys(f"activation {name!r}", parameters, defaults)
@@ -140,6 +143,9 @@ class Activation:
         a = _check.floating("a", a)
         if self.name == "softmax":
             return softmax(a, **self.parameters)
+        if self.clip is not None:
+            limit = a.real.dtype.type(self.clip)
+            a = np.where(a.real > limit, limit, np.where(a.real < -limit, -limit, a))
         y = _ROWS[self.name].forward(a, **self.parameters)
         return np.asarray(y, dtype=a.dtype)
 
@@ -147,7 +153,11 @@ class Activation:
         """The elementwise derivative at the pre-activation whose *output* is ``y``."""
         if not self.elementwise:
             raise ValueError(f"activation {self.name!r} has no elementwise derivative. Use backward(dy, y).")
-        return np.asarray(_ROWS[self.name].derivative(y, **self.parameters), dtype=y.dtype)
+        slope = np.asarray(_ROWS[self.name].derivative(y, **self.parameters), dtype=y.dtype)
+        if self.clip is None:
+            return slope
+        least, most = np.sort(self(np.array([-self.clip, self.clip], y.real.dtype)))
+        return np.where((y.real > least) & (y.real < most), slope, 0).astype(y.dtype)
 
     def backward(self, dy: Array, y: Array) -> Array:
         """The gradient at the pre-activation, given the output ``y`` and its gradient ``dy``."""
@@ -163,7 +173,11 @@ class Activation:
 
     def config(self) -> dict[str, Any]:
         """Name and parameters as a dictionary that JSON can hold."""
-        return {"name": self.name, **self.parameters}
+        return {"name": self.name, **({} if self.clip is None else {"clip": self.clip}), **self.parameters}
+
+    def clipped(self, limit: float) -> Activation:
+        """The same with its pre-activation cut to -limit ... limit."""
+        return Activation(**{**self.config(), "clip": limit})
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Activation) and self.config() == other.config()
@@ -172,7 +186,7 @@ class Activation:
         return hash(self.name)  # cheap: engines look up what they made of it at every call
 
     def __repr__(self) -> str:
-        parameters = "".join(f", {k}={v:g}" for k, v in self.parameters.items())
+        parameters = "".join(f", {k}={v:g}" for k, v in list(self.config().items())[1:])
         return f"Activation({self.name!r}{parameters})"
 
 

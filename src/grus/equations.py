@@ -1,19 +1,22 @@
-"""The mathematics of the Gated Recurrent Unit: one step, a whole sequence, and the exact gradients of both.
+"""The mathematics of the Gated Recurrent Unit: one step with every option, and its exact gradients.
 
-This file is the specification. It is plain NumPy, works for float32, float64 and complex128, and every other
-engine must agree with it. Speed is not its job.
+This file is the specification. It is plain NumPy, works for float32, float64 and complex128, and every engine must
+agree with it; :mod:`grus.reference` runs it over sequences. Speed is not its job.
 
 Sizes: ``T`` time, ``B`` batch, ``I`` input, ``H`` hidden. Gates: ``r`` reset, ``z`` update, ``n`` new.
 ``gx_*`` is a gate's pre-activation from the input, ``gh_*`` from the state, both stacked in the order r | z | n.
-``h_prev`` is the state one step earlier; the gradient of ``v`` is called ``dv``. (Bk) is the adjoint of (Fk).
+``h_prev`` is the state that the step starts from; the gradient of ``v`` is called ``dv``. (Bk) is the adjoint of
+(Fk). Arrays may have further axes in front, so all steps can be computed at once where their states are known.
 
-Sources: Cho et al. 2014, arXiv:1406.1078, version 1 (reset after) and version 3 (reset before); the names, the
-gate order and the two biases are those of PyTorch's ``torch.nn.GRU``.
+Sources: Cho et al. 2014, arXiv:1406.1078, version 1 (reset after) and version 3 (reset before); Hafner et al.
+2023, arXiv:2301.04104 (reset of the whole candidate); Ba et al. 2016, arXiv:1607.06450 (layer normalisation);
+Krueger et al. 2016, arXiv:1606.01305 (zoneout); Gal & Ghahramani 2016, arXiv:1512.05287 (dropout of the
+recurrence); Che et al. 2018, doi:10.1038/s41598-018-24271-9 (decay). The names, the gate order and the two biases
+are those of PyTorch's ``torch.nn.GRU``.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -21,24 +24,39 @@ import numpy as np
 from grus.activations import Activation
 
 Array = np.ndarray[Any, np.dtype[Any]]
+EPSILON = 1e-5  # added to the variance in layer normalisation, as everywhere
+R, Z, N = 0, 1, 2  # the gates' places in what is stacked
 
 
 class Weights(NamedTuple):
     """The parameters of one layer in one direction; rows are stacked r | z | n."""
 
     weight_ih: Array  # (3H, I)
-    weight_hh: Array  # (3H, H)
+    weight_hh: Array  # (3H, H / blocks)
     bias_ih: Array  # (3H,)
     bias_hh: Array  # (3H,)
+    gain_ih: Array | None = None  # (3H,), of layer normalisation; None: there is none
+    gain_hh: Array | None = None  # (3H,)
 
 
 class Formulation(NamedTuple):
-    """Which GRU: where the reset gate acts, and the three activation functions."""
+    """Which GRU, and what its gradients pass through."""
 
-    reset_after: bool = True
+    reset: str = "after"  # where the reset gate acts: "after" (F3), "before" (F3'), "candidate" (F3'')
     activation: Activation = Activation("tanh")  # phi, of the new gate
     reset_activation: Activation = Activation("sigmoid")  # sigma, of the reset gate
     update_activation: Activation = Activation("sigmoid")  # sigma, of the update gate
+    blocks: int = 1  # on the diagonal of each recurrent matrix: units of one block do not see those of another
+    truncate: int | None = None  # each step's loss gradient passes through at most so many steps
+    gradient_clip: float | None = None  # a gradient that leaves a step for the one before is cut to +-this
+
+
+class Masks(NamedTuple):
+    """What training drew at random, or evaluation expects of it; each may be absent."""
+
+    recurrent: Array | None = None  # (B, 3H): multiplies h_prev for each gate
+    input: Array | None = None  # (B, 3H): multiplies the projected input, before its bias
+    zoneout: Array | None = None  # (..., H): the share of the state that a step leaves as it was
 
 
 class Gates(NamedTuple):
@@ -47,207 +65,152 @@ class Gates(NamedTuple):
     r: Array
     z: Array
     n: Array
-    gh_n: Array
+    gh_n: Array  # for (F3'') gx_n + gh_n: what r is multiplied with
+    products: Array | None = None  # (..., 3H): of the state and weight_hh, where they are normalised
 
 
-class Steps(NamedTuple):
-    """How the steps follow each other; valid and reset are (T, B) and may be absent."""
+class StepGradients(NamedTuple):
+    """What one step back gives."""
 
-    reset_state: Array  # (B, H): the state that a sequence begun by a reset starts from
-    reverse: bool = False  # run from the last step to the first
-    valid: Array | None = None  # False: the step carries the state and uses nothing else
-    reset: Array | None = None  # True: x[t] begins a new sequence
-
-
-class SequenceGradients(NamedTuple):
-    """The gradients of everything that enters a sequence."""
-
-    x: Array
-    h0: Array
-    weights: Weights
-    reset_state: Array | None  # an engine may leave it out where nothing is reset
+    gx: Array  # (..., 3H)
+    gh: Array  # (..., 3H)
+    products: Array  # (..., 3H): the same as gh where nothing is normalised
+    h_prev: Array  # (..., H)
 
 
-# ------------------------------------------------------------------------------------------------- one step
+# -------------------------------------------------------------------------------------------------- one step
 
 
-def step_forward(gx: Array, h_prev: Array, weights: Weights, form: Formulation) -> tuple[Array, Gates]:
+def step_forward(
+    gx: Array, h_prev: Array, weights: Weights, form: Formulation, masks: Masks = Masks()
+) -> tuple[Array, Gates]:
     """One step: gx (B, 3H) and h_prev (B, H) give h (B, H) and the gates."""
-    H = h_prev.shape[-1]
-    gx_r, gx_z, gx_n = _blocks(gx)
-    weight_hn, bias_hn = weights.weight_hh[2 * H :], weights.bias_hh[2 * H :]
-
-    gh_rz = h_prev @ weights.weight_hh[: 2 * H].T + weights.bias_hh[: 2 * H]
-    r = form.reset_activation(gx_r + gh_rz[..., :H])  # (F1)
-    z = form.update_activation(gx_z + gh_rz[..., H:])  # (F2)
-    if form.reset_after:
-        gh_n = h_prev @ weight_hn.T + bias_hn
+    gx_r, gx_z, gx_n = blocks(gx)
+    product_r, gh_r = from_state(h_prev, R, weights, form, masks)
+    product_z, gh_z = from_state(h_prev, Z, weights, form, masks)
+    r = form.reset_activation(gx_r + gh_r)  # (F1)
+    z = form.update_activation(gx_z + gh_z)  # (F2)
+    product_n, gh_n = from_state(r * h_prev if form.reset == "before" else h_prev, N, weights, form, masks)
+    if form.reset == "after":
         n = form.activation(gx_n + r * gh_n)  # (F3)
-    else:
-        gh_n = (r * h_prev) @ weight_hn.T + bias_hn
+    elif form.reset == "before":
         n = form.activation(gx_n + gh_n)  # (F3')
+    else:
+        gh_n = gx_n + gh_n
+        n = form.activation(r * gh_n)  # (F3'')
     h = n + z * (h_prev - n)  # (F4)
-    return h, Gates(r, z, n, gh_n)
+    if masks.zoneout is not None:
+        h = h + masks.zoneout * (h_prev - h)  # (F5)
+    products = None if weights.gain_hh is None else np.concatenate([product_r, product_z, product_n], axis=-1)
+    return h, Gates(r, z, n, gh_n, products)
 
 
 def step_backward(
-    dh: Array, h_prev: Array, gates: Gates, weights: Weights, form: Formulation
-) -> tuple[Array, Array, Array]:
-    """One step back: dh (B, H) gives dgx (B, 3H), dgh_n (B, H) and dh_prev (B, H).
-
-    The r and z parts of dgh equal those of dgx, because (F1) and (F2) only add the two.
-    """
-    r, z, n, gh_n = gates
-    H = h_prev.shape[-1]
-    weight_hn = weights.weight_hh[2 * H :]
-
-    dn, dz, dh_prev = dh * (1 - z), dh * (h_prev - n), dh * z  # (B4)
+    dh: Array, h_prev: Array, gates: Gates, weights: Weights, form: Formulation, masks: Masks = Masks()
+) -> StepGradients:
+    """One step back: dh (B, H) gives the gradients of gx, of gh, of the products behind it, and of h_prev."""
+    r, z, n, gh_n, products = gates
+    stays: Array | float = 0.0
+    if masks.zoneout is not None:
+        stays, dh = dh * masks.zoneout, dh * (1 - masks.zoneout)  # (B5)
+    dn, dz, dh_prev = dh * (1 - z), dh * (h_prev - n), dh * z + stays  # (B4)
     dgx_n = dn * form.activation.derivative(n)
-    if form.reset_after:
+    if form.reset == "after":
         dgh_n, dr = dgx_n * r, dgx_n * gh_n  # (B3)
-        dh_prev = dh_prev + dgh_n @ weight_hn
+    elif form.reset == "candidate":
+        dr, dgx_n = dgx_n * gh_n, dgx_n * r  # (B3'')
+        dgh_n = dgx_n
     else:
-        q = dgx_n @ weight_hn
-        dgh_n, dr = dgx_n, q * h_prev  # (B3')
-        dh_prev = dh_prev + q * r
+        dgh_n = dgx_n
+    dproduct_n, q = to_state(dgh_n, N, products, weights, form, masks)
+    if form.reset == "before":
+        q, dr = q * r, q * h_prev  # (B3')
     dg_z = dz * form.update_activation.derivative(z)  # (B2)
     dg_r = dr * form.reset_activation.derivative(r)  # (B1)
-    dg_rz = np.concatenate([dg_r, dg_z], axis=-1)
-    dh_prev = dh_prev + dg_rz @ weights.weight_hh[: 2 * H]
-    return np.concatenate([dg_rz, dgx_n], axis=-1), dgh_n, dh_prev
+    dproduct_r, from_r = to_state(dg_r, R, products, weights, form, masks)
+    dproduct_z, from_z = to_state(dg_z, Z, products, weights, form, masks)
+    return StepGradients(
+        np.concatenate([dg_r, dg_z, dgx_n], axis=-1),
+        np.concatenate([dg_r, dg_z, dgh_n], axis=-1),
+        np.concatenate([dproduct_r, dproduct_z, dproduct_n], axis=-1),
+        dh_prev + q + from_r + from_z,
+    )
 
 
-# ------------------------------------------------------------------------------------------------ a sequence
+# -------------------------------------------------------------------------------- what the gates are made of
 
 
-def sequence_forward(
-    states: Array, x: Array, h0: Array, weights: Weights, form: Formulation, steps: Steps, keep: bool = True
-) -> tuple[Array, Gates | None]:
-    """All steps: fills ``states`` (T, B, H) from x (T, B, I) and h0 (B, H).
-
-    Returns h_n (B, H) and, where backward will follow (``keep``), the gates of all steps.
-    """
-    gx = _projected(x, weights, steps)
-    gates = Gates(*(np.empty(states.shape, states.dtype) for _ in Gates._fields)) if keep else None
-    reset = reset_before(steps)
-    h = h0
-    for t in _order(len(x), steps.reverse):
-        h_prev = h if reset is None else np.where(reset[t, :, None], steps.reset_state, h)
-        h, step = step_forward(gx[t], h_prev, weights, form)
-        if steps.valid is not None:
-            h = np.where(steps.valid[t, :, None], h, h_prev)
-        states[t] = h
-        for kept, gate in zip(gates or (), step, strict=keep):
-            kept[t] = gate
-    return h, gates
+def from_input(x: Array, weights: Weights, masks: Masks) -> tuple[Array, Array]:
+    """x (..., I) gives its products with weight_ih and gx, both (..., 3H)."""
+    product = x @ weights.weight_ih.T
+    gx = product if weights.gain_ih is None else weights.gain_ih * normalised(product)
+    return product, (gx if masks.input is None else masks.input * gx) + weights.bias_ih
 
 
-def sequence_backward(
-    d_states: Array,
-    d_h_n: Array,
-    states: Array,
-    gates: Gates | None,
-    x: Array,
-    h0: Array,
-    weights: Weights,
-    form: Formulation,
-    steps: Steps,
-) -> SequenceGradients:
-    """Gradients of x, h0, every weight and reset_state, from those of the states (T, B, H) and of h_n (B, H).
-
-    Gates that were not kept follow from the states: each step's is known, so all steps are computed at once.
-    """
-    h_prev = _previous_states(states, h0, steps)
-    if gates is None:
-        _, gates = step_forward(_projected(x, weights, steps), h_prev, weights, form)
-    reset = reset_before(steps)
-    dgx = np.zeros((*states.shape[:2], 3 * states.shape[2]), states.dtype)
-    dgh_n = np.zeros_like(states)
-    dh, d_reset_state = d_h_n, np.zeros_like(h0)
-    for t in reversed(_order(len(x), steps.reverse)):
-        dh = dh + d_states[t]
-        step = Gates(*(gate[t] for gate in gates))
-        dgx_t, dgh_n_t, dh_prev = step_backward(dh, h_prev[t], step, weights, form)
-        if steps.valid is not None:
-            valid = steps.valid[t, :, None]
-            dgx_t, dgh_n_t = np.where(valid, dgx_t, 0), np.where(valid, dgh_n_t, 0)
-            dh_prev = np.where(valid, dh_prev, dh)
-        if reset is not None:
-            d_reset_state += np.where(reset[t, :, None], dh_prev, 0)
-            dh_prev = np.where(reset[t, :, None], 0, dh_prev)
-        dgx[t], dgh_n[t], dh = dgx_t, dgh_n_t, dh_prev
-    d_weights = _weight_gradients(dgx, dgh_n, _used(x, steps), h_prev, gates.r, form)
-    return SequenceGradients(dgx @ weights.weight_ih, dh, d_weights, d_reset_state)
+def to_input(dgx: Array, product: Array | None, weights: Weights, masks: Masks) -> Array:
+    """The adjoint of the same: dgx gives the gradient of the product."""
+    dgx = dgx if masks.input is None else dgx * masks.input
+    if weights.gain_ih is None or product is None:
+        return dgx
+    return normalised_backward(dgx * weights.gain_ih, product)
 
 
-def sequences_forward(runs: Sequence[tuple[Any, ...]]) -> list[tuple[Array, Gates | None]]:
-    """:func:`sequence_forward` of each run, a tuple of its arguments: the directions of a layer."""
-    return [sequence_forward(*run) for run in runs]
+def from_state(h: Array, gate: int, weights: Weights, form: Formulation, masks: Masks) -> tuple[Array, Array]:
+    """h (..., H) gives a gate's product with its rows of weight_hh, and its gh, both (..., H)."""
+    own = rows(gate, h.shape[-1])
+    h = h if masks.recurrent is None else masks.recurrent[..., own] * h
+    product = block_product(h, weights.weight_hh[own], form.blocks)
+    gh = product if weights.gain_hh is None else weights.gain_hh[own] * normalised(product, 1)
+    return product, gh + weights.bias_hh[own]
 
 
-def sequences_backward(runs: Sequence[tuple[Any, ...]]) -> list[SequenceGradients]:
-    """:func:`sequence_backward` of each run; a run ends with the arrays that its weights' gradients go into."""
-    results = []
-    for *run, out in runs:
-        d = sequence_backward(*run)
-        for view, value in zip(out, d.weights, strict=True):
-            view[...] = value
-        results.append(d._replace(weights=out))
-    return results
+def to_state(
+    dgh: Array, gate: int, products: Array | None, weights: Weights, form: Formulation, masks: Masks
+) -> tuple[Array, Array]:
+    """The adjoint of the same: a gate's dgh gives the gradients of the product and of h."""
+    own = rows(gate, dgh.shape[-1])
+    if weights.gain_hh is not None and products is not None:
+        dgh = normalised_backward(dgh * weights.gain_hh[own], products[..., own], 1)
+    dh = block_product(dgh, weights.weight_hh[own], form.blocks, adjoint=True)
+    return dgh, dh if masks.recurrent is None else dh * masks.recurrent[..., own]
 
 
-def _weight_gradients(dgx: Array, dgh_n: Array, x: Array, h_prev: Array, r: Array, form: Formulation) -> Weights:
-    """dW = dg^T input and db = sum of dg, summed over all steps and rows at once."""
-    H = h_prev.shape[-1]
-    dgh_rz = dgx[..., : 2 * H]
-    input_n = h_prev if form.reset_after else r * h_prev
-    dweight_hh = np.concatenate([_outer_sum(dgh_rz, h_prev), _outer_sum(dgh_n, input_n)])
-    dbias_hh = np.concatenate([dgh_rz.sum(axis=(0, 1)), dgh_n.sum(axis=(0, 1))])
-    return Weights(_outer_sum(dgx, x), dweight_hh, dgx.sum(axis=(0, 1)), dbias_hh)
+def normalised(products: Array, gates: int = 3) -> Array:
+    """Each gate's H numbers of mean 0 and variance 1 (almost: see EPSILON)."""
+    a = products.reshape(*products.shape[:-1], gates, -1)
+    centred = a - a.mean(axis=-1, keepdims=True)
+    return np.asarray(centred / _deviation(centred)).reshape(products.shape)  # (F6)
 
 
-# --------------------------------------------------------------------------------------------------- helpers
+def normalised_backward(dy: Array, products: Array, gates: int = 3) -> Array:
+    """The gradient of the products, given that of what :func:`normalised` made of them."""
+    a, dy = (each.reshape(*each.shape[:-1], gates, -1) for each in (products, dy))
+    centred = a - a.mean(axis=-1, keepdims=True)
+    deviation = _deviation(centred)
+    y = centred / deviation
+    inner = dy - dy.mean(axis=-1, keepdims=True) - y * (dy * y).mean(axis=-1, keepdims=True)
+    return np.asarray(inner / deviation).reshape(products.shape)  # (B6)
 
 
-def _blocks(g: Array) -> tuple[Array, Array, Array]:
-    """(B, 3H) -> three (B, H) views, order r, z, n."""
+def block_product(h: Array, weight: Array, blocks: int, adjoint: bool = False) -> Array:
+    """h (..., H) times the transpose of the block-diagonal matrix (or, adjoint, the matrix) of weight's rows."""
+    if blocks == 1:
+        return np.asarray(h @ (weight if adjoint else weight.T))
+    size = weight.shape[-1]
+    parts, own = h.reshape(*h.shape[:-1], blocks, 1, size), weight.reshape(blocks, size, size)
+    return np.asarray(parts @ (own if adjoint else own.swapaxes(-1, -2))).reshape(h.shape)
+
+
+def blocks(g: Array) -> tuple[Array, Array, Array]:
+    """(..., 3H) -> three (..., H) views, order r, z, n."""
     H = g.shape[-1] // 3
     return g[..., :H], g[..., H : 2 * H], g[..., 2 * H :]
 
 
-def _outer_sum(dg: Array, inputs: Array) -> Array:
-    """(T, B, G), (T, B, K) -> (G, K): the sum over steps and rows of dg^T inputs."""
-    return np.asarray(dg.reshape(-1, dg.shape[-1]).T @ inputs.reshape(-1, inputs.shape[-1]))
+def rows(gate: int, H: int) -> slice:
+    """A gate's place in what is stacked."""
+    return slice(gate * H, (gate + 1) * H)
 
 
-def _order(T: int, reverse: bool) -> range:
-    return range(T - 1, -1, -1) if reverse else range(T)
-
-
-def _used(x: Array, steps: Steps) -> Array:
-    """x with zeros where a step is not valid, so that padding can hold anything, NaN included."""
-    return x if steps.valid is None else np.where(steps.valid[..., None], x, 0)
-
-
-def _projected(x: Array, weights: Weights, steps: Steps) -> Array:
-    """gx (T, B, 3H), of all steps at once."""
-    return np.asarray(_used(x, steps) @ weights.weight_ih.T + weights.bias_ih)
-
-
-def reset_before(steps: Steps) -> Array | None:
-    """(T, B) True where the state is replaced before step t is taken.
-
-    A reset at t cuts between t-1 and t. Forwards that is before step t; in reverse it is before step t-1, and
-    the first step of the array has nothing before it.
-    """
-    if steps.reset is None or not steps.reverse:
-        return steps.reset
-    return np.concatenate([steps.reset[1:], np.zeros_like(steps.reset[:1])])
-
-
-def _previous_states(states: Array, h0: Array, steps: Steps) -> Array:
-    """(T, B, H): the state that each step started from."""
-    rows: Iterable[Array] = (states[1:], h0[None]) if steps.reverse else (h0[None], states[:-1])
-    h_prev = np.concatenate(list(rows))[: len(states)]
-    reset = reset_before(steps)
-    return h_prev if reset is None else np.where(reset[..., None], steps.reset_state, h_prev)
+def _deviation(centred: Array) -> Array:
+    return np.asarray(np.sqrt((centred * centred).mean(axis=-1, keepdims=True) + centred.dtype.type(EPSILON)))

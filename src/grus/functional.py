@@ -5,8 +5,7 @@ Longer than 300 lines because its docstrings are the reference; the code is abou
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from functools import lru_cache
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -14,16 +13,19 @@ import numpy.typing as npt
 
 from grus import _check
 from grus._engine import Engine, engine
-from grus.activations import ELEMENTWISE, Activation
-from grus.equations import Formulation, SequenceGradients, Steps, Weights
+from grus._formulation import ActivationLike, formulated
+from grus.equations import Masks, Weights
+from grus.reference import Problem, SequenceGradients, Steps
 
 Array = np.ndarray[Any, np.dtype[Any]]
-ActivationLike = str | Activation | Mapping[str, Any]
 SAVES = ("gates", "outputs")
 
 
 class GRUParams(NamedTuple):
-    """The parameters of one layer in one direction, rows r | z | n: (3H, I), (3H, H), (3H,), (3H,).
+    """The parameters of one layer in one direction, rows r | z | n: (3H, I), (3H, H), and (3H,) each.
+
+    With block-diagonal recurrence ``weight_hh`` is (3H, H/blocks). The gains are those of layer normalisation;
+    without them there is none.
 
     Examples
     --------
@@ -36,6 +38,8 @@ class GRUParams(NamedTuple):
     weight_hh: Array
     bias_ih: Array | None = None
     bias_hh: Array | None = None
+    gain_ih: Array | None = None
+    gain_hh: Array | None = None
 
     @classmethod
     def random(
@@ -56,29 +60,26 @@ class GRUParams(NamedTuple):
 class GRUGradients(NamedTuple):
     """What :func:`gru_backward` returns; each has the shape of what it is the gradient of, or is None."""
 
-    x: Array
+    x: Array | None
     h0: Array
     params: GRUParams
     reset_state: Array | None
+    decay: Array | None
 
 
 class Run(NamedTuple):
     """What one layer in one direction is given, checked."""
 
-    x: Array  # (T, B, I)
-    h0: Array  # (B, H)
-    weights: Weights
-    form: Formulation
-    steps: Steps
+    problem: Problem
     lengths: Array | None = None  # (B,)
-    bias: bool = True  # whether the weights' biases are parameters
 
 
 class Tape:
     """What :func:`gru_forward` keeps for one :func:`gru_backward`: 5*T*B*H numbers, or with ``save="outputs"``
     T*B*H, and references."""
 
-    __slots__ = ("engine", "run", "saved", "states", "used")
+    __slots__ = ("engine", "given", "run", "saved", "states", "used")
+    given: GRUParams  # of gru_forward
 
     def __init__(self, engine: Engine, states: Array, saved: Any, run: Run) -> None:
         self.engine, self.states, self.run = engine, states, run
@@ -97,20 +98,29 @@ def gru_forward(
     h0: Array | None,
     params: GRUParams,
     *,
+    formulation: str | None = None,
     reset_after: bool = True,
     activation: ActivationLike = "tanh",
     gate_activation: ActivationLike | tuple[ActivationLike, ActivationLike] = "sigmoid",
+    clip: float | None = None,
+    blocks: int = 1,
     lengths: npt.ArrayLike | None = None,
     mask: npt.ArrayLike | None = None,
     reset: npt.ArrayLike | None = None,
     reset_state: Array | None = None,
+    decay: Array | None = None,
+    recurrent_mask: Array | None = None,
+    input_mask: Array | None = None,
+    zoneout: Array | None = None,
+    truncate: int | None = None,
+    gradient_clip: float | None = None,
     reverse: bool = False,
     training: bool = True,
     save: str = "gates",
 ) -> tuple[Array, Array, Tape | None]:
     """Run one GRU layer in one direction over a batch of sequences.
 
-    Equations (F1)-(F4) of ``grus/equations.py``, time-major. :class:`grus.GRU` adds layers, directions and
+    Equations (F0)-(F6) of ``grus/equations.py``, time-major. :class:`grus.GRU` adds layers, directions and
     batch-first arrays.
 
     Parameters
@@ -120,13 +130,22 @@ def gru_forward(
     h0 : ndarray, shape (B, H), optional
         The state before the first step; zeros when omitted.
     params : GRUParams
-        ``weight_ih`` (3H, I), ``weight_hh`` (3H, H), ``bias_ih`` and ``bias_hh`` (3H,) or both None.
+        ``weight_ih`` (3H, I), ``weight_hh`` (3H, H/blocks), ``bias_ih`` and ``bias_hh`` (3H,) or both None, and
+        for layer normalisation ``gain_ih`` and ``gain_hh`` (3H,): each gate's product is brought to mean 0 and
+        variance 1 over its H units, times the gain, before its bias (F6).
+    formulation : {"after", "before", "candidate"}, optional
+        Where the reset gate acts: on the recurrent product (F3), on the state before it (F3'), or on the whole
+        candidate (F3''). They are different functions.
     reset_after : bool, default True
-        (F3), reset after the recurrent product, or else (F3'), before. They are different functions.
+        The same choice where ``formulation`` is omitted: True is "after", False is "before".
     activation : str or Activation, default "tanh"
         Of the new gate.
     gate_activation : str, Activation or a pair, default "sigmoid"
         Of the reset and the update gate; a pair gives each its own.
+    clip : float, optional
+        Every pre-activation is cut to -clip ... clip first, as ONNX has it.
+    blocks : int, default 1
+        Each recurrent matrix is block-diagonal with so many blocks of H/blocks units.
     lengths : array of int, shape (B,), optional
         Row b holds ``lengths[b]`` steps, 0 ... T; the output past them is 0 and what x holds there is not used.
     mask : array of bool, shape (T, B), optional
@@ -135,6 +154,19 @@ def gru_forward(
         True: ``x[t, b]`` begins a new sequence, so nothing flows between t-1 and t.
     reset_state : ndarray, shape (B, H), optional
         The state from which a sequence begun by ``reset`` starts; zeros when omitted.
+    decay : ndarray, shape (T, B, H), optional
+        Multiplies the state before each step (F0).
+    recurrent_mask, input_mask : ndarray, shape (B, 3H), optional
+        For each gate, multiply h_prev on its way into the product, and the projected input before its bias; the
+        same at every step.
+    zoneout : ndarray, shape (T, B, H), (T, B, 1) or (1, 1, 1), optional
+        The share of the state that each step leaves as it was (F5): 0 and 1 drawn at random in training, their
+        expectation outside.
+    truncate : int, optional
+        Each step's loss gradient passes through at most so many steps; all when omitted. Steps that are not valid
+        do not count.
+    gradient_clip : float, optional
+        The gradient of a state, as it leaves a step for the one before, is cut to -gradient_clip ... gradient_clip.
     reverse : bool, default False
         Run from each row's last step to its first.
     training : bool, default True
@@ -178,25 +210,38 @@ def gru_forward(
     ((4, 1, 3), True)
     """
     x = _check.floating("x", x)
-    weights = _checked_params(params, x)
     reverse, training = _check.boolean("reverse", reverse), _check.boolean("training", training)
     keep = _check.choice("save", save, SAVES) == "gates" and training
-    T, B, H = len(x), x.shape[1], weights.weight_hh.shape[1]
-    form = formulation(reset_after, activation, gate_activation)
+    form = formulated(
+        formulation, reset_after, activation, gate_activation,
+        clip=clip, blocks=blocks, truncate=truncate, gradient_clip=gradient_clip,
+    )  # fmt: skip
+    weights = _checked_params(params, x, form.blocks)
+    T, B, H = len(x), x.shape[1], len(weights.weight_hh) // 3
     why = f"x holds {B} sequences and weight_hh has hidden_size {H}"
     h0 = _check.matching("h0", h0, (B, H), x.dtype, why)
     _check.reset_state_with_reset(reset_state, reset)
     reset_state = h0 if reset is None else _check.matching("reset_state", reset_state, (B, H), x.dtype, why)
     checked_lengths, steps = checked_steps((T, B), lengths, mask, reset, reset_state, reverse)
-    run = Run(x, h0, weights, form, steps, checked_lengths, params.bias_ih is not None)
+    why = f"x holds {T} steps of {B} sequences and weight_hh has hidden_size {H}"
+    if decay is not None:
+        steps = steps._replace(decay=_check.matching("decay", decay, (T, B, H), x.dtype, why))
+    masks = Masks(
+        _check.broadcast("recurrent_mask", recurrent_mask, (B, 3 * H), x.dtype, why),
+        _check.broadcast("input_mask", input_mask, (B, 3 * H), x.dtype, why),
+        _check.broadcast("zoneout", zoneout, (T, B, H), x.dtype, why),
+    )
+    run = Run(Problem(x, h0, weights, form, steps, masks), checked_lengths)
     output, (h_n,), tapes = forward_runs([run], training, keep)
+    if training:
+        tapes[0].given = params
     return output, np.array(h_n), tapes[0] if training else None
 
 
 def gru_backward(tape: Tape, d_output: Array | None = None, d_h_n: Array | None = None) -> GRUGradients:
     """The gradients of everything that entered :func:`gru_forward`.
 
-    Equations (B1)-(B4) of ``grus/equations.py``.
+    Equations (B0)-(B6) of ``grus/equations.py``.
 
     Parameters
     ----------
@@ -210,7 +255,8 @@ def gru_backward(tape: Tape, d_output: Array | None = None, d_h_n: Array | None 
     Returns
     -------
     GRUGradients
-        ``x`` (T, B, I), ``h0`` (B, H), ``params`` as given, ``reset_state`` (B, H) or None without ``reset``.
+        ``x`` (T, B, I), ``h0`` (B, H), ``params`` as given, ``reset_state`` (B, H) or None without ``reset``, and
+        ``decay`` (T, B, H) or None without ``decay``.
 
     Raises
     ------
@@ -235,13 +281,13 @@ def gru_backward(tape: Tape, d_output: Array | None = None, d_h_n: Array | None 
     """
     if not isinstance(tape, Tape):
         raise TypeError(f"tape must be what gru_forward(..., training=True) returned; got {type(tape).__name__}.")
-    states, run = tape.states, tape.run
+    states, problem = tape.states, tape.run.problem
     d_output = _check.matching("d_output", d_output, states.shape, states.dtype, "output has that shape")
-    d_h_n = _check.matching("d_h_n", d_h_n, run.h0.shape, states.dtype, "h_n has that shape")
-    d_weights = Weights(*[np.empty(w.shape, w.dtype) for w in run.weights])
+    d_h_n = _check.matching("d_h_n", d_h_n, problem.h0.shape, states.dtype, "h_n has that shape")
+    d_weights = Weights(*(None if w is None else np.empty(w.shape, w.dtype) for w in problem.weights))  # type: ignore[arg-type]
     d = backward_runs([tape], d_output, [d_h_n], [d_weights])[0]
-    params = GRUParams(*d_weights) if run.bias else GRUParams(d_weights.weight_ih, d_weights.weight_hh)
-    return GRUGradients(d.x, d.h0, params, None if run.steps.reset is None else d.reset_state)
+    params = GRUParams(*(None if w is None else d for w, d in zip(tape.given, d_weights, strict=True)))  # type: ignore[arg-type]
+    return GRUGradients(d.x, d.h0, params, None if problem.steps.reset is None else d.reset_state, d.decay)
 
 
 # ------------------------------------------------------------------------------- the directions of one layer
@@ -249,11 +295,11 @@ def gru_backward(tape: Tape, d_output: Array | None = None, d_h_n: Array | None 
 
 def forward_runs(runs: Sequence[Run], training: bool, keep: bool) -> tuple[Array, list[Array], list[Tape]]:
     """The output (T, B, directions*H), each h_n (B, H) and, in training, a tape of each."""
-    x, H = runs[0].x, runs[0].h0.shape[-1]
+    x, H = runs[0].problem.x, runs[0].problem.h0.shape[-1]
     states = np.empty((*x.shape[:2], len(runs) * H), x.dtype)
     views = [states] if len(runs) == 1 else [states[..., i * H : (i + 1) * H] for i in range(len(runs))]
     runs_on = engine(x.dtype)
-    given = [(view, *run[:5], keep) for view, run in zip(views, runs, strict=True)]
+    given = [(view, run.problem, keep) for view, run in zip(views, runs, strict=True)]
     results = runs_on.sequences_forward(given)
     output = _visible(states, runs[0].lengths)
     if not training:
@@ -265,45 +311,23 @@ def forward_runs(runs: Sequence[Run], training: bool, keep: bool) -> tuple[Array
 
 
 def backward_runs(
-    tapes: Sequence[Tape], d_output: Array, d_h_n: Sequence[Array] | Array, d_weights: Sequence[Weights]
+    tapes: Sequence[Tape],
+    d_output: Array,
+    d_h_n: Sequence[Array] | Array,
+    d_weights: Sequence[Weights],
+    with_x: bool = True,
 ) -> list[SequenceGradients]:
-    """The gradients of each run; those of its weights go into ``d_weights``."""
-    H, d_states = tapes[0].run.h0.shape[-1], _visible(d_output, tapes[0].run.lengths)
+    """The gradients of each run; those of its weights go into ``d_weights``, and x's only if ``with_x``."""
+    H, d_states = tapes[0].run.problem.h0.shape[-1], _visible(d_output, tapes[0].run.lengths)
     given = []
     for i, tape in enumerate(tapes):
         tape.use()
         d_own = d_states[..., i * H : (i + 1) * H]
-        given.append((d_own, d_h_n[i], tape.states, tape.saved, *tape.run[:5], d_weights[i]))
+        given.append((d_own, d_h_n[i], tape.states, tape.saved, tape.run.problem, d_weights[i], with_x))
     return tapes[0].engine.sequences_backward(given)
 
 
 # --------------------------------------------------------------------------------------------------- checks
-
-
-def formulation(
-    reset_after: bool,
-    activation: ActivationLike,
-    gate_activation: ActivationLike | tuple[ActivationLike, ActivationLike],
-) -> Formulation:
-    """The formulation that the constructor keywords name."""
-    by_name = type(activation) is str and type(gate_activation) is str
-    make = _formulation if by_name else _formulation.__wrapped__  # made once for each choice of names
-    return make(reset_after, activation, gate_activation)
-
-
-@lru_cache(maxsize=64, typed=True)  # 1 is not True here
-def _formulation(reset_after: bool, activation: Any, gate_activation: Any) -> Formulation:
-    pair = gate_activation if isinstance(gate_activation, (tuple, list)) else (gate_activation, gate_activation)
-    if len(pair) != 2:
-        raise ValueError(f"gate_activation must be one activation or a pair (reset, update); got {len(pair)}.")
-    of = [Activation.of(activation), *(Activation.of(spec, "gate_activation") for spec in pair)]
-    for each in of:
-        if not each.elementwise:
-            raise ValueError(
-                f"a gate's activation must be one of {', '.join(ELEMENTWISE)}; got {each.name!r}, which mixes "
-                "the units: put it in a Dense layer after the GRU."
-            )
-    return Formulation(_check.boolean("reset_after", reset_after), *of)
 
 
 def checked_steps(
@@ -330,11 +354,11 @@ def checked_steps(
     return checked, Steps(reset_state, bool(reverse), valid, starts)
 
 
-def _checked_params(params: GRUParams, x: Array) -> Weights:
+def _checked_params(params: GRUParams, x: Array, blocks: int) -> Weights:
     """The arrays of ``params`` as the engines take them, each of x's dtype and of a shape that fits x."""
     if not isinstance(params, GRUParams):
         raise TypeError(f"params must be a GRUParams; got {type(params).__name__}.")
-    if _fits(params, x):
+    if _fits(params, x, blocks):
         return Weights(*params)  # type: ignore[arg-type]  # its biases are arrays
     of_x = _check.named_dtype("x", x.dtype)
     arrays = {
@@ -342,29 +366,36 @@ def _checked_params(params: GRUParams, x: Array) -> Weights:
         for name, a in params._asdict().items()
         if a is not None or name.startswith("weight")
     }
-    if ("bias_ih" in arrays) != ("bias_hh" in arrays):
-        raise ValueError("bias_ih and bias_hh must both be given or both be None; got one of them.")
-    _check.shaped("weight_hh", arrays["weight_hh"], ("3H", "H"), "it maps H units to three gates")
-    H = arrays["weight_hh"].shape[1]
+    for pair in ("bias_ih", "bias_hh"), ("gain_ih", "gain_hh"):
+        if (pair[0] in arrays) != (pair[1] in arrays):
+            raise ValueError(f"{pair[0]} and {pair[1]} must both be given or both be None; got one of them.")
+    columns = "H" if blocks == 1 else f"H/{blocks}"
+    _check.shaped("weight_hh", arrays["weight_hh"], ("3H", columns), "it maps H units to three gates")
+    H = arrays["weight_hh"].shape[1] * blocks
     why = f"weight_hh {arrays['weight_hh'].shape} has hidden_size {H}"
-    _check.shaped("weight_hh", arrays["weight_hh"], (3 * H, H), why)
+    _check.shaped("weight_hh", arrays["weight_hh"], (3 * H, H // blocks), why)
     _check.shaped("weight_ih", arrays["weight_ih"], (3 * H, "I"), why)
     _check.size("hidden_size (the columns of weight_hh)", H)
     _check.size("input_size (the columns of weight_ih)", arrays["weight_ih"].shape[1])
     _check.shaped("x", x, ("T", "B", arrays["weight_ih"].shape[1]), f"weight_ih is {arrays['weight_ih'].shape}")
     for name in ("bias_ih", "bias_hh"):
         _check.shaped(name, arrays.setdefault(name, np.zeros(3 * H, x.dtype)), (3 * H,), why)
+    for name in ("gain_ih", "gain_hh"):
+        if name in arrays:
+            _check.shaped(name, arrays[name], (3 * H,), why)
     return Weights(**arrays)
 
 
-def _fits(params: GRUParams, x: Array) -> bool:
+def _fits(params: GRUParams, x: Array, blocks: int) -> bool:
     """Whether nothing is to be said: the usual case, found out quickly."""
-    weight_ih, weight_hh, bias_ih, bias_hh = params
+    weight_ih, weight_hh, bias_ih, bias_hh, gain_ih, gain_hh = params
     if not type(weight_ih) is type(weight_hh) is type(bias_ih) is type(bias_hh) is np.ndarray:
         return False
     if not weight_ih.dtype == weight_hh.dtype == bias_ih.dtype == bias_hh.dtype == x.dtype:
         return False
     if x.ndim != 3 or weight_hh.ndim != 2 or weight_hh.size == 0 or weight_ih.size == 0:
+        return False
+    if blocks != 1 or gain_ih is not None or gain_hh is not None:
         return False
     H, I = weight_hh.shape[1], x.shape[2]
     rows = (3 * H,)

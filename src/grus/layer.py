@@ -12,9 +12,9 @@ import numpy as np
 import numpy.typing as npt
 
 from grus import _check, functional
+from grus._formulation import ActivationLike, formulated
 from grus._layout import Layout
 from grus._stack import Given, Stack, Tape, stack_backward, stack_forward
-from grus.functional import ActivationLike
 from grus.parameters import INITS, Parameters, gru_shapes, initialise_gru
 
 Array = np.ndarray[Any, np.dtype[Any]]
@@ -141,7 +141,7 @@ class GRU:
         self.bias = _check.boolean("bias", bias)
         self.batch_first = _check.boolean("batch_first", batch_first)
         self.bidirectional = _check.boolean("bidirectional", bidirectional)
-        self.formulation = functional.formulation(reset_after, activation, gate_activation)
+        self.formulation = formulated(None, reset_after, activation, gate_activation)
         self.dropout = _check.probability("dropout", dropout)
         self.init = _check.choice("init", init, INITS)
         self.update_bias = _check.number("update_bias", update_bias)
@@ -405,7 +405,7 @@ class GRU:
         return {
             "input_size": self.input_size, "hidden_size": self.hidden_size, "num_layers": self.num_layers,
             "bias": self.bias, "batch_first": self.batch_first, "bidirectional": self.bidirectional,
-            "reset_after": form.reset_after, "activation": form.activation.config(),
+            "reset_after": form.reset == "after", "activation": form.activation.config(),
             "gate_activation": [form.reset_activation.config(), form.update_activation.config()],
             "dropout": self.dropout, "init": self.init, "update_bias": self.update_bias, "save": self.save,
             "dtype": self.dtype.name,
@@ -421,7 +421,7 @@ class GRU:
         options = {
             "num_layers": (self.num_layers, 1), "bias": (self.bias, True),
             "batch_first": (self.batch_first, True), "bidirectional": (self.bidirectional, False),
-            "reset_after": (form.reset_after, True), "dropout": (self.dropout, 0.0),
+            "reset_after": (form.reset == "after", True), "dropout": (self.dropout, 0.0),
             "activation": (form.activation.name, "tanh"), "update_bias": (self.update_bias, 0.0),
             "save": (self.save, "gates"),
         }  # fmt: skip
