@@ -78,11 +78,14 @@ class StepGradients(NamedTuple):
     h_prev: Array  # (..., H)
 
 
+NO_MASKS = Masks()
+
+
 # -------------------------------------------------------------------------------------------------- one step
 
 
 def step_forward(
-    gx: Array, h_prev: Array, weights: Weights, form: Formulation, masks: Masks = Masks()
+    gx: Array, h_prev: Array, weights: Weights, form: Formulation, masks: Masks = NO_MASKS
 ) -> tuple[Array, Gates]:
     """One step: gx (B, 3H) and h_prev (B, H) give h (B, H) and the gates."""
     gx_r, gx_z, gx_n = blocks(gx)
@@ -106,7 +109,7 @@ def step_forward(
 
 
 def step_backward(
-    dh: Array, h_prev: Array, gates: Gates, weights: Weights, form: Formulation, masks: Masks = Masks()
+    dh: Array, h_prev: Array, gates: Gates, weights: Weights, form: Formulation, masks: Masks = NO_MASKS
 ) -> StepGradients:
     """One step back: dh (B, H) gives the gradients of gx, of gh, of the products behind it, and of h_prev."""
     r, z, n, gh_n, products = gates

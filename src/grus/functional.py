@@ -166,7 +166,7 @@ def gru_forward(
         Each step's loss gradient passes through at most so many steps; all when omitted. Steps that are not valid
         do not count.
     gradient_clip : float, optional
-        The gradient of a state, as it leaves a step for the one before, is cut to -gradient_clip ... gradient_clip.
+        A state's gradient, as it leaves a step for the one before, is cut to -gradient_clip ... gradient_clip.
     reverse : bool, default False
         Run from each row's last step to its first.
     training : bool, default True

@@ -1,7 +1,7 @@
 """The reference engine: :mod:`grus.equations` run over sequences, forward and backward, in plain NumPy.
 
-Arrays are time-major: x is (T, B, I), the states are (T, B, H). What "h_prev" is, is decided here: the state one step
-earlier in the direction of running, or where a sequence begins there the state that it begins with, times its decay.
+Arrays are time-major: x is (T, B, I), the states are (T, B, H). What ``h_prev`` is, is decided here: the state one
+step earlier in the direction of running, or where a sequence begins the one that it begins with, times the decay.
 """
 
 from __future__ import annotations
