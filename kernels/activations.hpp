@@ -67,22 +67,57 @@ struct TanhAndSigmoid {
     GRUS_INLINE V d_update_gate(V z) const { return z * (all(1) - z); }
 };
 
-/// Any other choice, looked up at each vector.
+/// One activation with what it needs at every call.
+class AnyFunction {
+  public:
+    AnyFunction(const Activation& activation, Function usual)
+        : activation_(activation), usual_(activation.function == usual && activation.clip == 0) {
+        if (activation.clip == 0) return;
+        const V ends[] = {activate(activation, all(-Real(activation.clip))),
+                          activate(activation, all(Real(activation.clip)))};
+        low_ = ends[0][0] < ends[1][0] ? ends[0] : ends[1];
+        high_ = ends[0][0] < ends[1][0] ? ends[1] : ends[0];
+    }
+    bool usual() const { return usual_; }
+    V value(V a) const { return activate(activation_, cut(a, activation_.clip)); }
+    V slope(V y) const {
+        const V slope = derivative(activation_, y);
+        return activation_.clip == 0 ? slope : select((y > low_) & (y < high_), slope, V{});
+    }
+
+  private:
+    static V cut(V a, double clip) {
+        return clip == 0 ? a : at_most(at_least(a, all(-Real(clip))), all(Real(clip)));
+    }
+    Activation activation_;
+    bool usual_;
+    V low_{}, high_{};
+};
+
+/// Any choice; where a gate has its usual function that is not looked up.
 struct AnyFunctions {
-    explicit AnyFunctions(const Formulation& form) : form(form) {}
-    V new_gate(V a) const { return activate(form.activation, a); }
-    V reset_gate(V a) const { return activate(form.reset_activation, a); }
-    V update_gate(V a) const { return activate(form.update_activation, a); }
-    V d_new_gate(V n) const { return derivative(form.activation, n); }
-    V d_reset_gate(V r) const { return derivative(form.reset_activation, r); }
-    V d_update_gate(V z) const { return derivative(form.update_activation, z); }
-    Formulation form;
+    explicit AnyFunctions(const Formulation& form)
+        : of_new(form.activation, Function::tanh),
+          of_reset(form.reset_activation, Function::sigmoid),
+          of_update(form.update_activation, Function::sigmoid) {}
+    GRUS_INLINE V new_gate(V a) const { return of_new.usual() ? tanh(a) : of_new.value(a); }
+    GRUS_INLINE V reset_gate(V a) const { return of_reset.usual() ? sigmoid(a) : of_reset.value(a); }
+    GRUS_INLINE V update_gate(V a) const { return of_update.usual() ? sigmoid(a) : of_update.value(a); }
+    GRUS_INLINE V d_new_gate(V n) const {
+        return of_new.usual() ? multiply_add(-n, n, all(1)) : of_new.slope(n);
+    }
+    GRUS_INLINE V d_reset_gate(V r) const { return of_reset.usual() ? r * (all(1) - r) : of_reset.slope(r); }
+    GRUS_INLINE V d_update_gate(V z) const {
+        return of_update.usual() ? z * (all(1) - z) : of_update.slope(z);
+    }
+    AnyFunction of_new, of_reset, of_update;
 };
 
 inline bool is_tanh_and_sigmoid(const Formulation& form) {
     return form.activation.function == Function::tanh &&
            form.reset_activation.function == Function::sigmoid &&
-           form.update_activation.function == Function::sigmoid;
+           form.update_activation.function == Function::sigmoid && form.activation.clip == 0 &&
+           form.reset_activation.clip == 0 && form.update_activation.clip == 0;
 }
 
 }  // namespace

@@ -23,7 +23,7 @@ struct BackwardScratch {
 
     BackwardScratch(const Layer<Real>& layer, Real* base) : scratch(base) {
         const auto [T, B, I, H] = layer.sizes;
-        const bool after = layer.form.reset_after;
+        const bool after = layer.form.reset == Reset::after;
         recurrent = {after ? 3 * H : 2 * H, H};
         new_gate = {H, after ? 0 : H};
         input = {3 * H, I};
@@ -113,7 +113,7 @@ struct BackwardStep {
         const V h_prev = load<whole>(row.h_prev + unit, units), new_gate = load<whole>(n, units);
         const auto d = new_and_update_backward(functions, dh, load<whole>(z, units), new_gate, h_prev);
         V dg_r, dgh_n;
-        if (problem.layer.form.reset_after) {
+        if (problem.layer.form.reset == Reset::after) {
             reset_backward_after(functions, d.dgx_n, load<whole>(r, units), load<whole>(gh_n, units), dg_r,
                                  dgh_n);
             store<whole>(r, dg_r, units);
@@ -167,7 +167,8 @@ struct StateBackward : BackwardStep<Functions> {
     const ColumnPanels& panels = Base::scratch.recurrent;
     const Real* columns = Base::scratch.packed_recurrent;
 
-    StateBackward(const Base& step) : Base(step), segments(step.problem.layer.form.reset_after ? 2 : 1) {}
+    StateBackward(const Base& step)
+        : Base(step), segments(step.problem.layer.form.reset == Reset::after ? 2 : 1) {}
     GRUS_INLINE Size length(int s) const { return s == 0 ? 2 * Base::H : Base::H; }
     GRUS_INLINE const Real* at(const Row& row, int s) const {
         return row.planes + (s == 0 ? 0 : 3 * Base::H);
@@ -352,7 +353,7 @@ class BackwardRun {
         });
         for (Size index = last - 1; index >= first; --index) {
             meet();
-            if (!problem_.layer.form.reset_after) {
+            if (problem_.layer.form.reset != Reset::after) {
                 run(ResetBackward<Functions>(step(index)), share_.rows, share_.panels);
                 meet();
             }
@@ -363,8 +364,9 @@ class BackwardRun {
     /// dx of a chunk, and what it adds to the weights' gradients.
     void finish_steps(const StepRows& steps) {
         const Size rows = steps.all().last, blocks = ceil_divide(rows, block_size);
-        run(InputGradient(steps, shared_, problem_.dx), share(rows, block_rows, worker_),
-            {0, shared_.input.count()});
+        if (problem_.dx.data)
+            run(InputGradient(steps, shared_, problem_.dx), share(rows, block_rows, worker_),
+                {0, shared_.input.count()});
         for (Size i = 0; i < blocks; ++i)
             weights_.add(steps, {rows * i / blocks, rows * (i + 1) / blocks}, worker_);
     }
@@ -379,16 +381,13 @@ class BackwardRun {
     const Share share_;
 };
 
-Size backward_scratch(const Backward<Real>& problem, int workers) {
-    using Run = BackwardRun<TanhAndSigmoid>;  // as large for other functions
+Size plain_backward_scratch(const Backward<Real>& problem, int workers) {
+    using Run = BackwardRun<TanhAndSigmoid>;
     return Run::shared_size(problem) + workers * Run::own_size(problem, workers);
 }
 
-void backward(const Backward<Real>& problem, Real* base, const Worker& worker) {
-    const FlushDenormals flush;
-    if (is_tanh_and_sigmoid(problem.layer.form))
-        return BackwardRun<TanhAndSigmoid>(problem, base, worker).run_all();
-    BackwardRun<AnyFunctions>(problem, base, worker).run_all();
+void plain_backward(const Backward<Real>& problem, Real* base, const Worker& worker) {
+    BackwardRun<TanhAndSigmoid>(problem, base, worker).run_all();
 }
 
 }  // namespace

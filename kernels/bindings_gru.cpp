@@ -28,7 +28,7 @@ using Flags = nb::ndarray<const bool, nb::ndim<2>, nb::device::cpu>;
 template <class Array>
 auto sequence(const Array& a) {
     using Real = std::remove_pointer_t<decltype(a.data())>;
-    return Sequence<Real>{a.data(), a.stride(0), a.stride(1)};
+    return a.is_valid() ? Sequence<Real>{a.data(), a.stride(0), a.stride(1)} : Sequence<Real>{};
 }
 
 /// null where it is None
@@ -55,7 +55,33 @@ template <class Real>
 using HeldForward = Held<Forward<Real>, Out<Real, 3>, Out<Real, 3>>;
 template <class Real>
 using HeldBackward = Held<Backward<Real>, In<Real, 3>, Out<Real, 3>, In<Real, 3>, In<Real, 2>, Out<Real, 3>,
-                          Out<Real, 2>, Out<Real, 2>, Out<Real, 2>, Out<Real, 1>, Out<Real, 1>, Out<Real, 2>>;
+                          Out<Real, 2>, Out<Real, 2>, Out<Real, 2>, Out<Real, 1>, Out<Real, 1>, Out<Real, 2>,
+                          Out<Real, 1>, Out<Real, 1>, Out<Real, 3>>;
+
+/// What few layers have: gains, decay, masks.
+template <class Real>
+using Extras =
+    Held<Layer<Real>, In<Real, 1>, In<Real, 1>, In<Real, 3>, In<Real, 3>, In<Real, 2>, In<Real, 2>>;
+
+template <class Real>
+void bind_extras(nb::module_& m, const char* name) {
+    nb::class_<Extras<Real>>(m, name).def(
+        "__init__",
+        [](Extras<Real>* self, In<Real, 1> gain_ih, In<Real, 1> gain_hh, In<Real, 3> decay,
+           In<Real, 3> zoneout, In<Real, 2> recurrent_mask, In<Real, 2> input_mask) {
+            Layer<Real> layer{};
+            layer.gain_ih = data_of(gain_ih);
+            layer.gain_hh = data_of(gain_hh);
+            layer.decay = sequence(decay);
+            layer.zoneout = sequence(zoneout);
+            layer.recurrent_mask = data_of(recurrent_mask);
+            layer.input_mask = data_of(input_mask);
+            new (self) Extras<Real>{layer, {gain_ih, gain_hh, decay, zoneout, recurrent_mask, input_mask}};
+        },
+        "gain_ih"_a.noconvert().none(), "gain_hh"_a.noconvert().none(), "decay"_a.noconvert().none(),
+        "zoneout"_a.noconvert().none(), "recurrent_mask"_a.noconvert().none(),
+        "input_mask"_a.noconvert().none());
+}
 
 template <class Real>
 void bind_layer(nb::module_& m, const char* name) {
@@ -63,8 +89,8 @@ void bind_layer(nb::module_& m, const char* name) {
         "__init__",
         [](HeldLayer<Real>* self, const Formulation& form, bool reverse, In<Real, 3> x, In<Real, 2> weight_ih,
            In<Real, 2> weight_hh, In<Real, 1> bias_ih, In<Real, 1> bias_hh, In<Real, 2> h0,
-           In<Real, 2> reset_state, Flags valid, Flags reset) {
-            Layer<Real> layer{};
+           In<Real, 2> reset_state, Flags valid, Flags reset, const Extras<Real>* extras) {
+            Layer<Real> layer = extras ? extras->problem : Layer<Real>{};
             layer.sizes = {static_cast<Size>(x.shape(0)), static_cast<Size>(x.shape(1)),
                            static_cast<Size>(x.shape(2)), static_cast<Size>(h0.shape(1))};
             layer.form = form;
@@ -81,9 +107,10 @@ void bind_layer(nb::module_& m, const char* name) {
             new (self) HeldLayer<Real>{
                 layer, {x, weight_ih, weight_hh, bias_ih, bias_hh, h0, reset_state, valid, reset}};
         },
-        "form"_a, "reverse"_a, "x"_a.noconvert(), "weight_ih"_a.noconvert(), "weight_hh"_a.noconvert(),
-        "bias_ih"_a.noconvert(), "bias_hh"_a.noconvert(), "h0"_a.noconvert(),
-        "reset_state"_a.noconvert().none(), "valid"_a.noconvert().none(), "reset"_a.noconvert().none());
+        nb::keep_alive<1, 13>(), "form"_a, "reverse"_a, "x"_a.noconvert(), "weight_ih"_a.noconvert(),
+        "weight_hh"_a.noconvert(), "bias_ih"_a.noconvert(), "bias_hh"_a.noconvert(), "h0"_a.noconvert(),
+        "reset_state"_a.noconvert().none(), "valid"_a.noconvert().none(), "reset"_a.noconvert().none(),
+        "extras"_a.none());
 }
 
 template <class Real>
@@ -92,8 +119,8 @@ void bind_forward(nb::module_& m, const char* name) {
         "__init__",
         [](HeldForward<Real>* self, const HeldLayer<Real>& layer, Out<Real, 3> states,
            Out<Real, 3> workspace) {
-            new (self)
-                HeldForward<Real>{{layer.problem, sequence(states), data_of(workspace)}, {states, workspace}};
+            new (self) HeldForward<Real>{{layer.problem, sequence(states), data_of(workspace), false},
+                                         {states, workspace}};
         },
         nb::keep_alive<1, 2>(), "layer"_a, "states"_a, "workspace"_a.none());
 }
@@ -105,16 +132,17 @@ void bind_backward(nb::module_& m, const char* name) {
         [](HeldBackward<Real>* self, const HeldLayer<Real>& layer, In<Real, 3> states, Out<Real, 3> workspace,
            In<Real, 3> d_states, In<Real, 2> d_h_n, Out<Real, 3> dx, Out<Real, 2> dh0,
            Out<Real, 2> dweight_ih, Out<Real, 2> dweight_hh, Out<Real, 1> dbias_ih, Out<Real, 1> dbias_hh,
-           Out<Real, 2> d_reset_state) {
-            new (self)
-                HeldBackward<Real>{{layer.problem, sequence(states), sequence(d_states), d_h_n.data(),
-                                    data_of(workspace), sequence(dx), dh0.data(), data_of(d_reset_state),
-                                    dweight_ih.data(), dweight_hh.data(), dbias_ih.data(), dbias_hh.data()},
-                                   {states, workspace, d_states, d_h_n, dx, dh0, dweight_ih, dweight_hh,
-                                    dbias_ih, dbias_hh, d_reset_state}};
+           Out<Real, 1> dgain_ih, Out<Real, 1> dgain_hh, Out<Real, 2> d_reset_state, Out<Real, 3> d_decay) {
+            new (self) HeldBackward<Real>{
+                {layer.problem, sequence(states), sequence(d_states), d_h_n.data(), data_of(workspace),
+                 sequence(dx), sequence(d_decay), dh0.data(), data_of(d_reset_state), dweight_ih.data(),
+                 dweight_hh.data(), dbias_ih.data(), dbias_hh.data(), data_of(dgain_ih), data_of(dgain_hh)},
+                {states, workspace, d_states, d_h_n, dx, dh0, dweight_ih, dweight_hh, dbias_ih, dbias_hh,
+                 d_reset_state, dgain_ih, dgain_hh, d_decay}};
         },
-        nb::keep_alive<1, 2>(), "layer"_a, "states"_a, "workspace"_a.none(), "d_states"_a, "d_h_n"_a, "dx"_a,
-        "dh0"_a, "dweight_ih"_a, "dweight_hh"_a, "dbias_ih"_a, "dbias_hh"_a, "d_reset_state"_a.none());
+        nb::keep_alive<1, 2>(), "layer"_a, "states"_a, "workspace"_a.none(), "d_states"_a, "d_h_n"_a,
+        "dx"_a.none(), "dh0"_a, "dweight_ih"_a, "dweight_hh"_a, "dbias_ih"_a, "dbias_hh"_a,
+        "dgain_ih"_a.none(), "dgain_hh"_a.none(), "d_reset_state"_a.none(), "d_decay"_a.none());
 }
 
 template <class Problem>
@@ -161,18 +189,27 @@ void bind_gru(nb::module_& m) {
     nb::class_<Activation>(m, "Activation")
         .def(
             "__init__",
-            [](Activation* self, Function function, double alpha, double beta) {
-                new (self) Activation{function, alpha, beta};
+            [](Activation* self, Function function, double alpha, double beta, double clip) {
+                new (self) Activation{function, alpha, beta, clip};
             },
-            "function"_a, "alpha"_a, "beta"_a);
+            "function"_a, "alpha"_a, "beta"_a, "clip"_a);
+    nb::enum_<Reset>(m, "Reset")
+        .value("after", Reset::after)
+        .value("before", Reset::before)
+        .value("candidate", Reset::candidate);
     nb::class_<Formulation>(m, "Formulation")
         .def(
             "__init__",
-            [](Formulation* self, bool reset_after, const Activation& activation,
-               const Activation& reset_activation, const Activation& update_activation) {
-                new (self) Formulation{reset_after, activation, reset_activation, update_activation};
+            [](Formulation* self, Reset reset, const Activation& activation,
+               const Activation& reset_activation, const Activation& update_activation, Size blocks,
+               Size truncate, double gradient_clip) {
+                new (self) Formulation{reset,  activation, reset_activation, update_activation,
+                                       blocks, truncate,   gradient_clip};
             },
-            "reset_after"_a, "activation"_a, "reset_activation"_a, "update_activation"_a);
+            "reset"_a, "activation"_a, "reset_activation"_a, "update_activation"_a, "blocks"_a, "truncate"_a,
+            "gradient_clip"_a);
+    bind_extras<float>(m, "ExtrasFloat32");
+    bind_extras<double>(m, "ExtrasFloat64");
     bind_layer<float>(m, "LayerFloat32");
     bind_layer<double>(m, "LayerFloat64");
     bind_forward<float>(m, "ForwardFloat32");

@@ -2,7 +2,6 @@
 
 /// @file A sequence forward: the input projected for a few steps at a time, then those steps one by one.
 
-#include "flush.hpp"
 #include "gates.hpp"
 #include "steps.hpp"
 
@@ -18,7 +17,7 @@ struct ForwardWeights {
 
     ForwardWeights(const Layer<Real>& layer, Scratch& scratch) {
         const auto [T, B, I, H] = layer.sizes;
-        const bool after = layer.form.reset_after;
+        const bool after = layer.form.reset == Reset::after;
         input = {I, H};
         recurrent = {H, H};
         reset_and_update = {H, H};
@@ -32,7 +31,7 @@ struct ForwardWeights {
         const Size H = layer.sizes.H;
         const Range gates = share(input.count(), 1, worker), columns = share(new_gate.count(), 1, worker);
         pack_gates(packed_input, layer.weight_ih, input, gates.first, gates.last);
-        if (layer.form.reset_after)
+        if (layer.form.reset == Reset::after)
             return pack_gates(packed_recurrent, layer.weight_hh, recurrent, gates.first, gates.last);
         pack_gates(packed_recurrent, layer.weight_hh, reset_and_update, gates.first, gates.last);
         pack_columns(packed_new, layer.weight_hh + 2 * H * H, true, new_gate, columns.first, columns.last);
@@ -219,7 +218,7 @@ struct StepShare {
 template <class Functions, class Meet>
 GRUS_INLINE void take_steps(const StepRows& steps, const StepShare& own, const ForwardWeights& weights,
                             const Functions& functions, Meet meet) {
-    if (steps.layer->form.reset_after)
+    if (steps.layer->form.reset == Reset::after)
         return run(StepAfter<Functions>(steps, weights, functions), own.rows, own.gates);
     run(StepBeforeGates<Functions>(steps, weights, functions), own.rows, own.gates);
     meet();
@@ -255,16 +254,15 @@ void forward_steps(const Forward<Real>& problem, const ForwardScratch& scratch, 
     }
 }
 
-Size forward_scratch(const Forward<Real>& problem) { return ForwardScratch(problem, nullptr).scratch.used(); }
+Size plain_forward_scratch(const Forward<Real>& problem) {
+    return ForwardScratch(problem, nullptr).scratch.used();
+}
 
-void forward(const Forward<Real>& problem, Real* base, const Worker& worker) {
-    const FlushDenormals flush;
+void plain_forward(const Forward<Real>& problem, Real* base, const Worker& worker) {
     const ForwardScratch scratch(problem, base);
-    scratch.weights.pack(problem.layer, worker);
+    if (!problem.packed) scratch.weights.pack(problem.layer, worker);
     wait(worker.barrier);
-    if (is_tanh_and_sigmoid(problem.layer.form))
-        return forward_steps<TanhAndSigmoid>(problem, scratch, worker);
-    forward_steps<AnyFunctions>(problem, scratch, worker);
+    forward_steps<TanhAndSigmoid>(problem, scratch, worker);
 }
 
 }  // namespace

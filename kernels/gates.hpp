@@ -26,8 +26,25 @@ GRUS_INLINE V new_before(const Functions& functions, V a_n) {
     return functions.new_gate(a_n);  // (F3')
 }
 
+/// @param a_n  gx_n + gh_n
+template <class Functions>
+GRUS_INLINE V new_candidate(const Functions& functions, V r, V a_n) {
+    return functions.new_gate(r * a_n);  // (F3'')
+}
+
 GRUS_INLINE V next_state(V z, V n, V h_prev) {
     return multiply_add(z, h_prev - n, n);  // (F4)
+}
+
+/// @param stays  the share of the state that zoneout leaves as it was
+GRUS_INLINE V leave_state(V stays, V h, V h_prev) {
+    return multiply_add(stays, h_prev - h, h);  // (F5)
+}
+
+/// dh of what the step made; `dh_prev` is that of what it left.
+GRUS_INLINE V leave_state_backward(V stays, V dh, V& dh_prev) {
+    dh_prev = dh * stays;
+    return dh * (all(1) - stays);  // (B5)
 }
 
 /// What (B4), the derivative of phi and (B2) give, before r is differentiated.
@@ -46,6 +63,14 @@ template <class Functions>
 GRUS_INLINE void reset_backward_after(const Functions& functions, V dgx_n, V r, V gh_n, V& dg_r, V& dgh_n) {
     dgh_n = dgx_n * r;
     const V dr = dgx_n * gh_n;              // (B3)
+    dg_r = dr * functions.d_reset_gate(r);  // (B1)
+}
+
+/// @param d  of (F3'')'s pre-activation
+template <class Functions>
+GRUS_INLINE void reset_backward_candidate(const Functions& functions, V d, V r, V a_n, V& dg_r, V& dgx_n) {
+    dgx_n = d * r;
+    const V dr = d * a_n;                   // (B3'')
     dg_r = dr * functions.d_reset_gate(r);  // (B1)
 }
 

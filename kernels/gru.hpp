@@ -25,13 +25,19 @@ enum class Function : int { identity, tanh, sigmoid, relu, leaky_relu, elu, soft
 struct Activation {
     Function function;
     double alpha, beta;  ///< of leaky_relu and elu (alpha) and of hard_sigmoid; otherwise not read
+    double clip;         ///< pre-activations are cut to +-this; 0: they are not
 };
 
+enum class Reset : int { after, before, candidate };  ///< (F3), (F3'), (F3'')
+
 struct Formulation {
-    bool reset_after;              ///< (F3), or else (F3')
+    Reset reset;
     Activation activation;         ///< of the new gate
     Activation reset_activation;   ///< of the reset gate
     Activation update_activation;  ///< of the update gate
+    Size blocks;                   ///< on the diagonal of each recurrent matrix; it divides H
+    Size truncate;                 ///< steps that each loss gradient passes at most; below 0: all
+    double gradient_clip;  ///< bound on a gradient that leaves a step for the one before; 0: there is none
 };
 
 /// @brief An array [T, B, width]; the entry of step t and row b starts at `data + t * step + b * row`.
@@ -46,49 +52,62 @@ template <class Real>
 struct Layer {
     Sizes sizes;
     Formulation form;
-    bool reverse;               ///< run from the last step to the first
-    const Real* weight_ih;      ///< [3H, I], rows r | z | n
-    const Real* weight_hh;      ///< [3H, H]
-    const Real* bias_ih;        ///< [3H]
-    const Real* bias_hh;        ///< [3H]
-    Sequence<const Real> x;     ///< [T, B, I]; where `valid` is false it may hold anything
-    const Real* h0;             ///< [B, H]
-    const Real* reset_state;    ///< [B, H]; read only where `reset` is true, null where `reset` is
-    const std::uint8_t* valid;  ///< [T, B] contiguous; false: the step carries the state. null: all true
-    const std::uint8_t* reset;  ///< [T, B] contiguous; true: `reset_state` replaces the state before step t
-                                ///< is taken, in the direction of running. null: all false
+    bool reverse;                ///< run from the last step to the first
+    const Real* weight_ih;       ///< [3H, I], rows r | z | n
+    const Real* weight_hh;       ///< [3H, H / blocks]
+    const Real* bias_ih;         ///< [3H]
+    const Real* bias_hh;         ///< [3H]
+    const Real* gain_ih;         ///< [3H] of layer normalisation; null: there is none
+    const Real* gain_hh;         ///< [3H]; null where gain_ih is
+    Sequence<const Real> x;      ///< [T, B, I]; where `valid` is false it may hold anything
+    const Real* h0;              ///< [B, H]
+    const Real* reset_state;     ///< [B, H]; read only where `reset` is true, null where `reset` is
+    const std::uint8_t* valid;   ///< [T, B] contiguous; false: the step carries the state. null: all true
+    const std::uint8_t* reset;   ///< [T, B] contiguous; true: `reset_state` replaces the state before step t
+                                 ///< is taken, in the direction of running. null: all false
+    Sequence<const Real> decay;  ///< [T, B, H] multiplies the state before the step; null: nothing does
+    Sequence<const Real> zoneout;  ///< [T, B, H] the share of the state that a step leaves; null: nothing
+    const Real* recurrent_mask;    ///< [B, 3H] multiplies h_prev for each gate; null: nothing does
+    const Real* input_mask;        ///< [B, 3H] multiplies the projected input; null: nothing does
 };
 
 /// @brief Fills `states`, and `workspace` with what backward needs.
 ///
-/// The workspace [workspace_steps, B, 4H] holds four planes per row. While a step waits they are the
-/// projected input gx_r, gx_z, gx_n and nothing; afterwards r, z, n and, for (F3), gh_n or, for (F3'), r *
-/// h_prev.
+/// The workspace [T, B, planes * H] holds four planes per row, and ten with layer normalisation. While a step
+/// waits the first ones are the projected input gx_r, gx_z, gx_n and nothing; afterwards r, z, n and, for
+/// (F3), gh_n, for (F3'), r * h_prev or, for (F3''), gx_n + gh_n. The other six are the products with
+/// weight_ih and with weight_hh before they are normalised.
 template <class Real>
 struct Forward {
     Layer<Real> layer;
     Sequence<Real> states;  ///< [T, B, H] written
-    Real* workspace;  ///< [T, B, 4H] written; null: keep nothing, a few steps of it stand in the scratch
+    Real* workspace;  ///< [T, B, planes * H] written; null: keep nothing, a few steps of it stand in the
+                      ///< scratch
+    bool packed;      ///< the scratch is that of the last call, and the weights are those of that call
 };
 
 /// @brief Fills every gradient; the workspace that forward left is overwritten.
 ///
-/// Its planes become dg_r, dg_z, dgx_n and, for (F3), dgh_n; for (F3') the last one stays r * h_prev.
+/// Its planes become dg_r, dg_z, dgx_n and, for (F3), dgh_n; for (F3') the last one stays r * h_prev. With
+/// layer normalisation the others become the gradients of the products.
 template <class Real>
 struct Backward {
     Layer<Real> layer;              ///< as forward had it
     Sequence<const Real> states;    ///< [T, B, H] as forward left them
     Sequence<const Real> d_states;  ///< [T, B, H]
     const Real* d_h_n;              ///< [B, H]
-    Real* workspace;                ///< [T, B, 4H] read and overwritten; null: forward kept nothing, and
-                                    ///< the gates are computed again from the states, some steps at a time
-    Sequence<Real> dx;              ///< [T, B, I] written
-    Real* dh0;                      ///< [B, H] written
-    Real* d_reset_state;            ///< [B, H] written; null where `layer.reset` is
-    Real* dweight_ih;               ///< [3H, I] written
-    Real* dweight_hh;               ///< [3H, H] written
-    Real* dbias_ih;                 ///< [3H] written
-    Real* dbias_hh;                 ///< [3H] written
+    Real* workspace;  ///< [T, B, planes * H] read and overwritten; null: forward kept nothing, and the gates
+                      ///< are computed again from the states, some steps at a time
+    Sequence<Real> dx;       ///< [T, B, I] written; null: it is not asked for
+    Sequence<Real> d_decay;  ///< [T, B, H] written; null where `layer.decay` is
+    Real* dh0;               ///< [B, H] written
+    Real* d_reset_state;     ///< [B, H] written; null where `layer.reset` is
+    Real* dweight_ih;        ///< [3H, I] written
+    Real* dweight_hh;        ///< [3H, H / blocks] written
+    Real* dbias_ih;          ///< [3H] written
+    Real* dbias_hh;          ///< [3H] written
+    Real* dgain_ih;          ///< [3H] written; null where `layer.gain_ih` is
+    Real* dgain_hh;          ///< [3H] written; null where `layer.gain_hh` is
 };
 
 class Barrier;

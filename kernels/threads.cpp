@@ -18,9 +18,9 @@
 
 namespace grus {
 
-/// @brief Where a thread of the pool runs. Linux likes to wake a thread on the core of the one that wakes it, and
-/// leaves both there for many milliseconds, one waiting for the other. So the caller's core is closed to a thread
-/// for as long as it takes it to start.
+/// @brief Where a thread of the pool runs. Linux likes to wake a thread on the core of the one that wakes it,
+/// and leaves both there for many milliseconds, one waiting for the other. So the caller's core is closed to
+/// a thread for as long as it takes it to start.
 class Place {
   public:
 #if defined(__linux__)

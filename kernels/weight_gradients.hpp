@@ -111,6 +111,44 @@ class PackedStrips {
     Real* strips_;
 };
 
+/// dweight [count, N] += the transpose of the strips, times the input; a panel stays in the cache while all
+/// strips pass it.
+template <int G>
+void add_strips_to_panel(const PackedInput& input, const PackedStrips& strips, Size first, Size count,
+                         Real* dweight, Size p) {
+    const ColumnPanels& panels = input.panels;
+    const Size N = panels.N, column = panels.first_column(p);
+    for (Size strip = 0; strip < count; strip += block_rows) {
+        const Size rows = least(block_rows, count - strip);
+        Real* to = dweight + (first + strip) * N + column;
+        for (Size i = 0; i < rows; ++i) prefetch(to + i * N, G * W);
+        V sums[block_rows * G];
+        clear_sums(sums);
+        const PackedRows<block_rows> dg{strips.at(strip, panels.K)};
+        add_product<block_rows, 1, G>(sums, dg, input.columns + panels.offset(p), 0, panels.K);
+        for (Size i = 0; i < rows; ++i, to += N)
+            for (int v = 0; v < G; ++v) {
+                const Size lanes = N - column - v * W;
+                store(to + v * W, load(to + v * W, lanes) + sums[i * G + v], lanes);
+            }
+    }
+}
+
+/// @param first  row of dweight that the first strip's first column is
+inline void add_strips(const PackedInput& input, const PackedStrips& strips, Size first, Size count,
+                       Real* dweight) {
+    for (Size p = 0; p < input.panels.count(); ++p) switch (input.panels.width(p)) {
+            case 3:
+                add_strips_to_panel<3>(input, strips, first, count, dweight, p);
+                break;
+            case 2:
+                add_strips_to_panel<2>(input, strips, first, count, dweight, p);
+                break;
+            default:
+                add_strips_to_panel<1>(input, strips, first, count, dweight, p);
+        }
+}
+
 class WeightGradients {
   public:
     /// @param own  scratch of this worker
@@ -118,16 +156,16 @@ class WeightGradients {
         : H_(problem.layer.sizes.H),
           x_(problem.layer.sizes.I, own),
           h_prev_(H_, own),
-          reset_h_(problem.layer.form.reset_after ? 0 : H_, own),
+          reset_h_(problem.layer.form.reset == Reset::after ? 0 : H_, own),
           strips_(ceil_divide(2 * H_, worker.count * block_rows) * block_rows, own) {
         const Size n = 2 * H_, I = problem.layer.sizes.I;
         Real *dweight_ih = problem.dweight_ih, *dweight_hh = problem.dweight_hh, *dbias_ih = problem.dbias_ih,
              *dbias_hh = problem.dbias_hh;
         const Term of_x_n{&x_, dweight_ih + n * I, dbias_ih + n};
-        const Term of_h_n{problem.layer.form.reset_after ? &h_prev_ : &reset_h_, dweight_hh + n * H_,
-                          dbias_hh + n};
+        const Term of_h_n{problem.layer.form.reset == Reset::after ? &h_prev_ : &reset_h_,
+                          dweight_hh + n * H_, dbias_hh + n};
         groups_[0] = {0, n, {{&x_, dweight_ih, dbias_ih}, {&h_prev_, dweight_hh, dbias_hh}}};
-        if (problem.layer.form.reset_after) {
+        if (problem.layer.form.reset == Reset::after) {
             groups_[1] = {n, H_, {of_x_n, {}}};
             groups_[2] = {3 * H_, H_, {of_h_n, {}}};
         } else {
@@ -172,46 +210,11 @@ class WeightGradients {
                                   group.terms[1].input ? group.terms[1].dbias + own.first : nullptr};
             strips_.pack(planes, group.offset + own.first, rows, count, sums);
             for (const Term& term : group.terms)
-                if (term.input) add_term(term, own.first, count);
+                if (term.input) add_strips(*term.input, strips_, own.first, count, term.dweight);
         }
     }
 
   private:
-    void add_term(const Term& term, Size first, Size count) const {
-        const ColumnPanels& panels = term.input->panels;
-        for (Size p = 0; p < panels.count(); ++p) switch (panels.width(p)) {
-                case 3:
-                    add_panel<3>(term, first, count, p);
-                    break;
-                case 2:
-                    add_panel<2>(term, first, count, p);
-                    break;
-                default:
-                    add_panel<1>(term, first, count, p);
-            }
-    }
-
-    /// A panel stays in the cache while all strips pass it.
-    template <int G>
-    void add_panel(const Term& term, Size first, Size count, Size p) const {
-        const ColumnPanels& panels = term.input->panels;
-        const Size N = panels.N, column = panels.first_column(p);
-        for (Size strip = 0; strip < count; strip += block_rows) {
-            const Size rows = least(block_rows, count - strip);
-            Real* to = term.dweight + (first + strip) * N + column;
-            for (Size i = 0; i < rows; ++i) prefetch(to + i * N, G * W);
-            V sums[block_rows * G];
-            clear_sums(sums);
-            const PackedRows<block_rows> dg{strips_.at(strip, panels.K)};
-            add_product<block_rows, 1, G>(sums, dg, term.input->columns + panels.offset(p), 0, panels.K);
-            for (Size i = 0; i < rows; ++i, to += N)
-                for (int v = 0; v < G; ++v) {
-                    const Size lanes = N - column - v * W;
-                    store(to + v * W, load(to + v * W, lanes) + sums[i * G + v], lanes);
-                }
-        }
-    }
-
     const Size H_;
     PackedInput x_, h_prev_, reset_h_;
     PackedStrips strips_;

@@ -36,10 +36,10 @@ struct Tested {
     int flushed;  // smallest normal numbers: what is below may become zero
 };
 // elu takes half its argument on the way, so that has to be a normal number too
-constexpr Tested tested[] = {{"sigmoid", {Function::sigmoid, 0, 0}, 1},
-                             {"tanh", {Function::tanh, 0, 0}, 1},
-                             {"elu", {Function::elu, 1, 0}, 2},
-                             {"softsign", {Function::softsign, 0, 0}, 1}};
+constexpr Tested tested[] = {{"sigmoid", {Function::sigmoid, 0, 0, 0}, 1},
+                             {"tanh", {Function::tanh, 0, 0, 0}, 1},
+                             {"elu", {Function::elu, 1, 0, 0}, 2},
+                             {"softsign", {Function::softsign, 0, 0, 0}, 1}};
 constexpr Size chunk = 4096;
 
 struct Worst {

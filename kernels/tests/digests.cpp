@@ -53,7 +53,7 @@ void check_denormals() {
     volatile Real tiny = std::numeric_limits<Real>::min() / 4;
     const Real in[] = {tiny};
     Real out[] = {1};
-    GRUS_TABLE.activate({Function::tanh, 0, 0}, in, out, 1);
+    GRUS_TABLE.activate({Function::tanh, 0, 0, 0}, in, out, 1);
     if (out[0] != 0 || tiny / 2 == 0) std::abort();
 }
 
@@ -68,14 +68,15 @@ int main() {
     check_denormals();
     Random random(1);
     Shape shape{};
+    shape.form.blocks = 1, shape.form.truncate = -1;
     shape.form.activation.function = Function::tanh;
     shape.form.reset_activation.function = shape.form.update_activation.function = Function::sigmoid;
-    for (const bool reset_after : {true, false})
+    for (const Reset reset : {Reset::after, Reset::before})
         for (const bool reverse : {false, true})
             for (const Size B : {1, 5, 17})
                 for (const Size H : {1, 3, 16, 37})
                     for (const Size I : {1, 7, 20}) {
-                        shape.form.reset_after = reset_after;
+                        shape.form.reset = reset;
                         shape.reverse = reverse;
                         shape.sizes = {6, B, I, H};
                         print(shape, random);

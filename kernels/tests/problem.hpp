@@ -5,6 +5,7 @@
 /// past it.
 
 #include <algorithm>
+#include <cmath>
 #include <cstdint>
 #include <cstdio>
 #include <cstring>
@@ -126,34 +127,51 @@ struct Shape {
     Sizes sizes;
     Formulation form;
     bool reverse = false, masked = false, resets = false;
+    bool normalised = false, decays = false, leaves = false;  // layer normalisation, decay, zoneout
+    bool recurrent_mask = false, input_mask = false, dx_wanted = true;
     Layout x = Layout::time_major, states = Layout::time_major, d_states = Layout::time_major,
-           dx = Layout::time_major;
+           dx = Layout::time_major, decay = Layout::time_major, zoneout = Layout::time_major;
+
+    Size planes() const { return normalised ? 10 : 4; }
 
     /// Whether a gradient jumps where an activation is 0 or 1: there a last bit may change all of it.
     bool has_kinks() const {
         const auto kinked = [](const Activation& a) {
             return a.function == Function::relu || a.function == Function::leaky_relu ||
-                   a.function == Function::hard_sigmoid || (a.function == Function::elu && a.alpha != 1);
+                   a.function == Function::hard_sigmoid || (a.function == Function::elu && a.alpha != 1) ||
+                   a.clip != 0;
         };
-        return kinked(form.activation) || kinked(form.reset_activation) || kinked(form.update_activation);
+        return form.gradient_clip != 0 || kinked(form.activation) || kinked(form.reset_activation) ||
+               kinked(form.update_activation);
     }
     std::string text() const {
-        char line[200];
+        char line[400];
         const auto number = [](auto value) { return static_cast<int>(value); };
-        std::snprintf(line, sizeof line,
-                      "T=%d B=%d I=%d H=%d reset_after=%d functions=%d,%d,%d reverse=%d masked=%d resets=%d "
-                      "layouts=%d,%d,%d,%d",
-                      number(sizes.T), number(sizes.B), number(sizes.I), number(sizes.H), form.reset_after,
-                      number(form.activation.function), number(form.reset_activation.function),
-                      number(form.update_activation.function), reverse, masked, resets, number(x),
-                      number(states), number(d_states), number(dx));
+        std::snprintf(
+            line, sizeof line,
+            "T=%d B=%d I=%d H=%d reset=%d functions=%d,%d,%d reverse=%d masked=%d resets=%d "
+            "layouts=%d,%d,%d,%d blocks=%d truncate=%d gradient_clip=%g clip=%g normalised=%d decay=%d "
+            "zoneout=%d masks=%d,%d dx=%d",
+            number(sizes.T), number(sizes.B), number(sizes.I), number(sizes.H), number(form.reset),
+            number(form.activation.function), number(form.reset_activation.function),
+            number(form.update_activation.function), reverse, masked, resets, number(x), number(states),
+            number(d_states), number(dx), number(form.blocks), number(form.truncate), form.gradient_clip,
+            form.activation.clip, normalised, decays, leaves, recurrent_mask, input_mask, dx_wanted);
         return line;
     }
 };
 
 inline Activation random_activation(Random& random, Function usual) {
     const auto function = random.chance(2) ? usual : static_cast<Function>(random.below(8));
-    return {function, random.chance(2) ? 1.0 : 0.25 + 0.2 * random.number(), 0.5};
+    return {function, random.chance(2) ? 1.0 : 0.25 + 0.2 * random.number(), 0.5,
+            random.chance(8) ? 0.5 : 0.0};
+}
+
+/// One of the numbers that divide `size`.
+inline Size random_divisor(Random& random, Size size) {
+    Size blocks = 1 + random.below(std::max<Size>(size, 1));
+    while (size % blocks) --blocks;
+    return blocks;
 }
 
 /// Sizes from 0 to 70, mostly small; every option at random.
@@ -163,10 +181,20 @@ inline Shape random_shape(Random& random) {
     const auto layout = [&](int count) { return static_cast<Layout>(flag() ? 0 : random.below(count)); };
     Shape shape;
     shape.sizes.T = size(), shape.sizes.B = size(), shape.sizes.I = size(), shape.sizes.H = size();
-    shape.form.reset_after = flag();
-    shape.form.activation = random_activation(random, Function::tanh);
-    shape.form.reset_activation = random_activation(random, Function::sigmoid);
-    shape.form.update_activation = random_activation(random, Function::sigmoid);
+    const bool plain = flag();  // so that the fused kernels have their share
+    const auto option = [&] { return !plain && random.chance(4); };
+    shape.form.reset = static_cast<Reset>(random.below(plain ? 2 : 3));
+    shape.form.activation = {Function::tanh, 0, 0, 0};
+    shape.form.reset_activation = shape.form.update_activation = {Function::sigmoid, 0, 0, 0};
+    if (!plain) shape.form.activation = random_activation(random, Function::tanh);
+    if (!plain) shape.form.reset_activation = random_activation(random, Function::sigmoid);
+    if (!plain) shape.form.update_activation = random_activation(random, Function::sigmoid);
+    shape.form.blocks = option() ? random_divisor(random, shape.sizes.H) : 1;
+    shape.form.truncate = option() ? random.below(shape.sizes.T + 2) : -1;
+    shape.form.gradient_clip = shape.form.truncate < 0 && option() ? 0.05 : 0.0;
+    shape.normalised = option(), shape.decays = option(), shape.leaves = option();
+    shape.recurrent_mask = option(), shape.input_mask = option(), shape.dx_wanted = !random.chance(8);
+    shape.decay = layout(6), shape.zoneout = layout(6);
     shape.reverse = flag(), shape.masked = flag(), shape.resets = flag();
     shape.x = layout(6), shape.d_states = layout(6);
     shape.states = layout(written_layouts), shape.dx = layout(written_layouts);
@@ -183,22 +211,32 @@ class Problem {
   public:
     Problem(const Shape& shape, Random& random)
         : shape(shape),
-          weight_ih_(numbers(random, 3 * H() * I(), I())),
-          weight_hh_(numbers(random, 3 * H() * H(), H())),
-          bias_ih_(numbers(random, 3 * H(), 4)),
-          bias_hh_(numbers(random, 3 * H(), 4)),
+          weight_ih_(numbers(random, 3 * H() * I(), 8 * I())),
+          weight_hh_(numbers(random, 3 * H() * H() / shape.form.blocks, 8 * H())),
+          bias_ih_(numbers(random, 3 * H(), 8)),
+          bias_hh_(numbers(random, 3 * H(), 8)),
+          gain_ih_(numbers(random, shape.normalised ? 3 * H() : 0, 2)),
+          gain_hh_(numbers(random, shape.normalised ? 3 * H() : 0, 2)),
+          recurrent_mask_(numbers(random, shape.recurrent_mask ? 3 * B() * H() : 0, 1)),
+          input_mask_(numbers(random, shape.input_mask ? 3 * B() * H() : 0, 1)),
           h0_(numbers(random, B() * H(), 1)),
           reset_state_(numbers(random, B() * H(), 1)),
           d_h_n_(numbers(random, B() * H(), 1)),
           valid_(flags(random, shape.masked, true)),
           reset_(flags(random, shape.resets, false)),
           x_(shape.sizes, I(), shape.x),
-          d_states_(shape.sizes, H(), shape.d_states) {
+          d_states_(shape.sizes, H(), shape.d_states),
+          decay_(shape.decays ? shape.sizes : Sizes{}, H(), shape.decay),
+          zoneout_(shape.leaves ? shape.sizes : Sizes{}, H(), shape.zoneout) {
         const auto fill = [&](Real* row, Size count) {
             for (Size i = 0; i < count; ++i) row[i] = static_cast<Real>(random.number());
         };
         x_.for_each_row([&](Size, Size, Real* row) { fill(row, I()); });
         d_states_.for_each_row([&](Size, Size, Real* row) { fill(row, H()); });
+        decay_.for_each_row([&](Size, Size, Real* row) { fill(row, H()); });
+        zoneout_.for_each_row([&](Size, Size, Real* row) {
+            for (Size i = 0; i < H(); ++i) row[i] = static_cast<Real>(std::abs(random.number()));
+        });
         if (!shape.masked || shape.x == Layout::same_step || shape.x == Layout::same_row) return;
         x_.for_each_row([&](Size t, Size b, Real* row) {  // there x may hold anything
             if (!valid_.data()[t * B() + b]) std::fill_n(row, I(), untouched<Real>());
@@ -215,11 +253,11 @@ class Problem {
     Size I() const { return shape.sizes.I; }
     Size H() const { return shape.sizes.H; }
 
-    /// @param fan_in  of a sum of these numbers' products: small enough that no state grows without bound
-    static Block<Real> numbers(Random& random, Size count, Size fan_in) {
+    /// @param divisor  of every number: with it no state grows without bound, whatever the activation
+    static Block<Real> numbers(Random& random, Size count, Size divisor) {
         Block<Real> block(count, 0);
         for (Real& value : block)
-            value = static_cast<Real>(random.number() / static_cast<double>(fan_in ? fan_in : 1));
+            value = static_cast<Real>(random.number() / static_cast<double>(divisor ? divisor : 1));
         return block;
     }
     Block<std::uint8_t> flags(Random& random, bool given, bool mostly) const {
@@ -229,9 +267,10 @@ class Problem {
     }
     Layer<Real> layer() const;
 
-    Block<Real> weight_ih_, weight_hh_, bias_ih_, bias_hh_, h0_, reset_state_, d_h_n_;
+    Block<Real> weight_ih_, weight_hh_, bias_ih_, bias_hh_, gain_ih_, gain_hh_, recurrent_mask_, input_mask_;
+    Block<Real> h0_, reset_state_, d_h_n_;
     Block<std::uint8_t> valid_, reset_;
-    Steps<Real> x_, d_states_;
+    Steps<Real> x_, d_states_, decay_, zoneout_;
 };
 
 /// Everything that forward and backward write.
@@ -240,32 +279,37 @@ class Results {
   public:
     explicit Results(const Shape& shape)
         : states(shape.sizes, shape.sizes.H, shape.states),
-          workspace(shape.sizes.T * shape.sizes.B * 4 * shape.sizes.H, untouched<Real>()),
-          dx(shape.sizes, shape.sizes.I, shape.dx),
+          workspace(shape.sizes.T * shape.sizes.B * shape.planes() * shape.sizes.H, untouched<Real>()),
+          dx(shape.dx_wanted ? shape.sizes : Sizes{}, shape.sizes.I, shape.dx),
+          d_decay(shape.decays ? shape.sizes : Sizes{}, shape.sizes.H, shape.dx),
           dh0(shape.sizes.B * shape.sizes.H, untouched<Real>()),
           d_reset_state(shape.resets ? shape.sizes.B * shape.sizes.H : 0, untouched<Real>()),
           dweight_ih(3 * shape.sizes.H * shape.sizes.I, untouched<Real>()),
-          dweight_hh(3 * shape.sizes.H * shape.sizes.H, untouched<Real>()),
+          dweight_hh(3 * shape.sizes.H * shape.sizes.H / shape.form.blocks, untouched<Real>()),
           dbias_ih(3 * shape.sizes.H, untouched<Real>()),
-          dbias_hh(3 * shape.sizes.H, untouched<Real>()) {}
+          dbias_hh(3 * shape.sizes.H, untouched<Real>()),
+          dgain_ih(shape.normalised ? 3 * shape.sizes.H : 0, untouched<Real>()),
+          dgain_hh(shape.normalised ? 3 * shape.sizes.H : 0, untouched<Real>()) {}
 
     /// Each result by itself, the states first; their names are `names`.
     std::vector<std::vector<Real>> values() const {
-        std::vector<std::vector<Real>> all(2);
+        std::vector<std::vector<Real>> all(3);
         states.append_to(all[0]);
         dx.append_to(all[1]);
+        d_decay.append_to(all[2]);
         for (const Block<Real>* block :
-             {&dh0, &d_reset_state, &dweight_ih, &dweight_hh, &dbias_ih, &dbias_hh})
+             {&dh0, &d_reset_state, &dweight_ih, &dweight_hh, &dbias_ih, &dbias_hh, &dgain_ih, &dgain_hh})
             all.emplace_back(block->begin(), block->end());
         return all;
     }
-    static constexpr const char* names[] = {"states",     "dx",         "dh0",      "d_reset_state",
-                                            "dweight_ih", "dweight_hh", "dbias_ih", "dbias_hh"};
+    static constexpr const char* names[] = {"states",        "dx",         "d_decay",    "dh0",
+                                            "d_reset_state", "dweight_ih", "dweight_hh", "dbias_ih",
+                                            "dbias_hh",      "dgain_ih",   "dgain_hh"};
 
     Steps<Real> states;
     Block<Real> workspace;
-    Steps<Real> dx;
-    Block<Real> dh0, d_reset_state, dweight_ih, dweight_hh, dbias_ih, dbias_hh;
+    Steps<Real> dx, d_decay;
+    Block<Real> dh0, d_reset_state, dweight_ih, dweight_hh, dbias_ih, dbias_hh, dgain_ih, dgain_hh;
 };
 
 template <class Real>
@@ -283,6 +327,12 @@ Layer<Real> Problem<Real>::layer() const {
     layer.reset_state = shape.resets ? reset_state_.data() : nullptr;
     layer.valid = shape.masked ? valid_.data() : nullptr;
     layer.reset = shape.resets ? reset_.data() : nullptr;
+    layer.gain_ih = shape.normalised ? gain_ih_.data() : nullptr;
+    layer.gain_hh = shape.normalised ? gain_hh_.data() : nullptr;
+    if (shape.decays) layer.decay = decay_.read();
+    if (shape.leaves) layer.zoneout = zoneout_.read();
+    layer.recurrent_mask = shape.recurrent_mask ? recurrent_mask_.data() : nullptr;
+    layer.input_mask = shape.input_mask ? input_mask_.data() : nullptr;
     return layer;
 }
 
@@ -303,13 +353,16 @@ Backward<Real> Problem<Real>::backward(const Results<Real>& results, bool kept) 
     backward.d_states = d_states_.read();
     backward.d_h_n = d_h_n_.data();
     backward.workspace = kept ? results.workspace.data() : nullptr;
-    backward.dx = results.dx.all();
+    if (shape.dx_wanted) backward.dx = results.dx.all();
+    if (shape.decays) backward.d_decay = results.d_decay.all();
     backward.dh0 = results.dh0.data();
     backward.d_reset_state = shape.resets ? results.d_reset_state.data() : nullptr;
     backward.dweight_ih = results.dweight_ih.data();
     backward.dweight_hh = results.dweight_hh.data();
     backward.dbias_ih = results.dbias_ih.data();
     backward.dbias_hh = results.dbias_hh.data();
+    backward.dgain_ih = shape.normalised ? results.dgain_ih.data() : nullptr;
+    backward.dgain_hh = shape.normalised ? results.dgain_hh.data() : nullptr;
     return backward;
 }
 

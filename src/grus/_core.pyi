@@ -45,20 +45,30 @@ class Function(enum.Enum):
     hard_sigmoid = 7
 
 class Activation:
-    def __init__(self, function: Function, alpha: float, beta: float) -> None: ...
+    def __init__(self, function: Function, alpha: float, beta: float, clip: float) -> None: ...
+
+class Reset(enum.Enum):
+    after = 0
+    before = 1
+    candidate = 2
 
 class Formulation:
     def __init__(
         self,
-        reset_after: bool,
+        reset: Reset,
         activation: Activation,
         reset_activation: Activation,
         update_activation: Activation,
+        blocks: int,
+        truncate: int,
+        gradient_clip: float,
     ) -> None: ...
 
 class Call:  # what these classes have in common; it exists for the types alone
     def __init__(self, *arrays: Any) -> None: ...
 
+class ExtrasFloat32(Call): ...
+class ExtrasFloat64(Call): ...
 class LayerFloat32(Call): ...
 class LayerFloat64(Call): ...
 class ForwardFloat32(Call): ...

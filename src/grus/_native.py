@@ -1,7 +1,7 @@
 """The native engine: the compiled core (``kernels/``) under two signatures of :mod:`grus.equations`.
 
-It takes float32 and float64. What it saves is the layer as the kernels take it and one workspace (T, B, 4H), which
-backward overwrites; without a workspace backward computes the gates again.
+It takes float32 and float64. What it saves is the layer as the kernels take it and one workspace (T, B, 4H), with
+layer normalisation (T, B, 10H), which backward overwrites; without a workspace backward computes the gates again.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from grus import _core, reference
+from grus import _core
 from grus.activations import Activation
 from grus.equations import Formulation, Gates
 from grus.reference import Problem, SequenceGradients, reset_before
@@ -21,6 +21,7 @@ Array = np.ndarray[Any, np.dtype[Any]]
 _WHOLE = 0x0101  # NumPy's flags: C_CONTIGUOUS and ALIGNED
 _LAYER = {np.dtype("float32"): _core.LayerFloat32, np.dtype("float64"): _core.LayerFloat64}
 _FORWARD = {np.dtype("float32"): _core.ForwardFloat32, np.dtype("float64"): _core.ForwardFloat64}
+_EXTRAS = {np.dtype("float32"): _core.ExtrasFloat32, np.dtype("float64"): _core.ExtrasFloat64}
 _BACKWARD = {np.dtype("float32"): _core.BackwardFloat32, np.dtype("float64"): _core.BackwardFloat64}
 
 
@@ -29,55 +30,46 @@ class Saved(NamedTuple):
 
     layer: _core.Call  # a LayerFloat32 or a LayerFloat64
     workspace: Array | None
+    hidden_size: int
 
 
-def sequences_forward(calls: Sequence[tuple[Array, Problem, bool]]) -> list[tuple[Array, Any]]:
+def sequences_forward(calls: Sequence[tuple[Array, Problem, bool]]) -> list[tuple[Array, Saved]]:
     """As :func:`grus.reference.sequences_forward`; two calls have a thread each where that is faster."""
-    if not _plain(calls[0][1]):
-        return list(reference.sequences_forward(calls))
     made, results = [], []
     for states, problem, keep in calls:
         T, B, H = states.shape
         layer = _layer(problem)
-        workspace = np.empty((T, B, 4 * H), states.dtype) if keep else None
+        planes = 4 if problem.weights.gain_hh is None else 10
+        workspace = np.empty((T, B, planes * H), states.dtype) if keep else None
         made.append(_FORWARD[states.dtype](layer, states, workspace))
         h_n = states[0 if problem.steps.reverse else -1] if T else problem.h0
-        results.append((h_n, Saved(layer, workspace)))
+        results.append((h_n, Saved(layer, workspace, H)))
     _core.run(*made)
     return results
 
 
 def sequences_backward(calls: Sequence[tuple[Any, ...]]) -> list[SequenceGradients]:
     """As :func:`grus.reference.sequences_backward`."""
-    if not _plain(calls[0][4]):
-        return reference.sequences_backward(calls)
     made, results = [], []
-    for d_states, d_h_n, states, saved, problem, d_weights, _with_x in calls:
+    for d_states, d_h_n, states, saved, problem, d_weights, with_x in calls:
         x, h0, steps = problem.x, problem.h0, problem.steps
-        saved = saved or Saved(_layer(problem), None)
-        dx, dh0 = np.empty(x.shape, x.dtype), np.empty(h0.shape, x.dtype)
+        saved = saved or Saved(_layer(problem), None, h0.shape[-1])
+        dx = np.empty(x.shape, x.dtype) if with_x else None
+        dh0 = np.empty(h0.shape, x.dtype)
         d_reset_state = None if steps.reset is None else np.empty(h0.shape, x.dtype)
+        d_decay = None if steps.decay is None else np.empty(states.shape, x.dtype)
         given = saved.layer, states, saved.workspace, _rows(d_states), _whole(d_h_n)
-        made.append(_BACKWARD[x.dtype](*given, dx, dh0, *d_weights[:4], d_reset_state))
-        results.append(SequenceGradients(dx, dh0, d_weights, d_reset_state, None))
+        made.append(_BACKWARD[x.dtype](*given, dx, dh0, *d_weights, d_reset_state, d_decay))
+        results.append(SequenceGradients(dx, dh0, d_weights, d_reset_state, d_decay))
     _core.run(*made)
     return results
 
 
-def gates_of(saved: Any) -> Gates:
-    """The gates of all steps in what forward saved."""
-    if isinstance(saved, Gates):
-        return saved
-    return Gates(*np.split(saved.workspace, 4, axis=-1))
-
-
-def _plain(problem: Problem) -> bool:
-    form, steps, masks, weights = problem.form, problem.steps, problem.masks, problem.weights
-    return (
-        form.reset != "candidate" and form.blocks == 1 and form.truncate is None and form.gradient_clip is None
-        and steps.decay is None and weights.gain_ih is None and masks == (None, None, None)
-        and form.activation.clip is None and form.reset_activation.clip is None
-    )  # fmt: skip
+def gates_of(saved: Saved) -> Gates:
+    """The gates of all steps in what forward saved; the last is what (F3') multiplies with its weights."""
+    H, workspace = saved.hidden_size, saved.workspace
+    assert workspace is not None  # who asks for gates keeps them
+    return Gates(*(workspace[..., i * H : (i + 1) * H] for i in range(4)))
 
 
 def _layer(problem: Problem) -> _core.Call:
@@ -91,6 +83,20 @@ def _layer(problem: Problem) -> _core.Call:
         None if reset is None else _whole(steps.reset_state),
         None if steps.valid is None else _whole(steps.valid),
         None if reset is None else _whole(reset),
+        _extras(problem),
+    )
+
+
+def _extras(problem: Problem) -> _core.Call | None:
+    """The gains, the decay and the masks, where there are any."""
+    weights, steps, masks = problem.weights, problem.steps, problem.masks
+    given = weights.gain_ih, steps.decay, *masks
+    if not any(each is not None for each in given):
+        return None
+    return _EXTRAS[problem.x.dtype](
+        *(None if each is None else _whole(each) for each in (weights.gain_ih, weights.gain_hh)),
+        *(None if each is None else _rows(each) for each in (steps.decay, masks.zoneout)),
+        *(None if each is None else _whole(each) for each in (masks.recurrent, masks.input)),
     )
 
 
@@ -109,11 +115,20 @@ def _rows(a: Array) -> Array:
 
 @lru_cache(maxsize=256)
 def _formulation(form: Formulation) -> _core.Formulation:
-    of = (form.activation, form.reset_activation, form.update_activation)
-    return _core.Formulation(form.reset == "after", *(_activation(each) for each in of))
+    return _core.Formulation(
+        getattr(_core.Reset, form.reset),
+        _activation(form.activation),
+        _activation(form.reset_activation),
+        _activation(form.update_activation),
+        form.blocks,
+        -1 if form.truncate is None else form.truncate,
+        form.gradient_clip or 0.0,
+    )
 
 
 def _activation(activation: Activation) -> _core.Activation:
     function = getattr(_core.Function, activation.name)
     parameters = activation.parameters
-    return _core.Activation(function, parameters.get("alpha", 0.0), parameters.get("beta", 0.0))
+    return _core.Activation(
+        function, parameters.get("alpha", 0.0), parameters.get("beta", 0.0), activation.clip or 0.0
+    )

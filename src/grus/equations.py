@@ -180,14 +180,14 @@ def to_state(
 
 def normalised(products: Array, gates: int = 3) -> Array:
     """Each gate's H numbers of mean 0 and variance 1 (almost: see EPSILON)."""
-    a = products.reshape(*products.shape[:-1], gates, -1)
+    a = _by_gate(products, gates)
     centred = a - a.mean(axis=-1, keepdims=True)
     return np.asarray(centred / _deviation(centred)).reshape(products.shape)  # (F6)
 
 
 def normalised_backward(dy: Array, products: Array, gates: int = 3) -> Array:
     """The gradient of the products, given that of what :func:`normalised` made of them."""
-    a, dy = (each.reshape(*each.shape[:-1], gates, -1) for each in (products, dy))
+    a, dy = _by_gate(products, gates), _by_gate(dy, gates)
     centred = a - a.mean(axis=-1, keepdims=True)
     deviation = _deviation(centred)
     y = centred / deviation
@@ -213,6 +213,11 @@ def blocks(g: Array) -> tuple[Array, Array, Array]:
 def rows(gate: int, H: int) -> slice:
     """A gate's place in what is stacked."""
     return slice(gate * H, (gate + 1) * H)
+
+
+def _by_gate(a: Array, gates: int) -> Array:
+    """(..., gates * H) -> (..., gates, H)."""
+    return a.reshape(*a.shape[:-1], gates, a.shape[-1] // gates)
 
 
 def _deviation(centred: Array) -> Array:

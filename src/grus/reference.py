@@ -241,9 +241,10 @@ def _weight_gradients(
 
 def _outer_sum(dg: Array, inputs: Array, blocks: int = 1) -> Array:
     """(T, B, G), (T, B, K) -> (G, K / blocks): the sum over steps and rows of dg^T inputs, on diagonal blocks."""
-    dg, inputs = (a.reshape(-1, blocks, a.shape[-1] // blocks).swapaxes(0, 1) for a in (dg, inputs))
-    sums = dg.swapaxes(1, 2) @ inputs
-    return np.asarray(sums.reshape(-1, sums.shape[-1]))
+    rows = dg.shape[0] * dg.shape[1]
+    dg, inputs = (a.reshape(rows, blocks, a.shape[-1] // blocks).swapaxes(0, 1) for a in (dg, inputs))
+    sums = dg.swapaxes(1, 2) @ inputs  # (blocks, G / blocks, K / blocks)
+    return np.asarray(sums.reshape(blocks * sums.shape[1], sums.shape[2]))
 
 
 def _sum(a: Array) -> Array:

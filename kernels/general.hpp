@@ -1,0 +1,152 @@
+#pragma once
+
+/// @file A layer with options: what the general forward and backward share.
+///
+/// A plain layer finishes its gates while their sums are in registers (`forward.hpp`, `backward.hpp`). With
+/// any option the products are stored, and the gates are finished in passes over rows, which read any option
+/// there is: a few loads more for each vector, against thousands of multiply-adds.
+
+#include "gates.hpp"
+#include "normalise.hpp"
+#include "weight_gradients.hpp"
+
+namespace grus {
+namespace {
+
+/// Whether the fused kernels can run it: tanh and sigmoid, and nothing beyond what `Steps` knows.
+inline bool is_plain(const Layer<Real>& layer) {
+    const Formulation& form = layer.form;
+    return form.reset != Reset::candidate && form.blocks == 1 && form.truncate < 0 &&
+           form.gradient_clip == 0 && is_tanh_and_sigmoid(form) && !layer.gain_ih && !layer.decay.data &&
+           !layer.zoneout.data && !layer.recurrent_mask && !layer.input_mask;
+}
+
+/// Planes of H numbers that the workspace has for a row.
+inline Size planes_of(const Layer<Real>& layer) { return layer.gain_ih ? 10 : 4; }
+constexpr int products_ih = 4, products_hh = 7;  // the first of three planes, with layer normalisation
+
+constexpr Size most_together = 128;  // rows that a pass takes
+
+/// visit(rows) for a range of rows, some at a time.
+template <class Visit>
+GRUS_INLINE void in_groups(Range rows, Visit visit) {
+    for (Size first = rows.first; first < rows.last; first += most_together)
+        visit(Range{first, least(rows.last, first + most_together)});
+}
+
+/// The units that a worker finishes: whole vectors of them.
+GRUS_INLINE Range own_units(Size H, const Worker& worker) {
+    return worker.split_rows ? Range{0, H} : share(H, W, worker);
+}
+
+// ------------------------------------------------------------------------------------------- products of
+// rows
+
+struct InOut {
+    const Real* in;
+    Real* out;
+    bool idle;  ///< nothing is written
+};
+
+/// out[offset ...] = start + in[offset ...] @ matrix, or out += in @ matrix.
+struct MultiplyRows {
+    using Row = InOut;
+    const InOut* given;
+    Size in_offset, out_offset;
+    const ColumnPanels& panels;
+    const Real* columns;
+    const Real* start_values;  // [N]; null: zeros
+    bool add;                  // to what out holds
+    static constexpr int segments = 1;
+
+    GRUS_INLINE Size length(int) const { return panels.K; }
+    GRUS_INLINE const Real* at(const Row& row, int) const { return row.in; }
+    GRUS_INLINE void locate(Size first, Size count, Row* rows) const {
+        for (Size m = 0; m < count; ++m) {
+            const InOut& of = given[first + m];
+            rows[m] = {of.in + in_offset, of.out + out_offset, of.idle};
+        }
+    }
+    template <int G, bool whole>
+    GRUS_INLINE void start(const Row& row, Size p, V* sums) const {
+        for (int v = 0; v < G; ++v) {
+            const Size column = panels.first_column(p) + v * W, left = panels.N - column;
+            sums[v] = add            ? load<whole>(row.out + column, left)
+                      : start_values ? load<whole>(start_values + column, left)
+                                     : V{};
+        }
+    }
+    template <int R, int P, int G, bool whole>
+    GRUS_INLINE void finish(const Row* rows, Size p, const V* sums) const {
+        for (int c = 0; c < R * P * G; ++c) {
+            const Row& row = rows[c / (P * G)];
+            if (row.idle) continue;
+            const Size column = panels.first_column(p + c / G % P) + c % G * W;
+            store<whole>(row.out + column, sums[c], panels.N - column);
+        }
+    }
+};
+
+/// A matrix packed for that.
+struct Packed {
+    ColumnPanels panels{0, 0};
+    Real* columns = nullptr;
+
+    void take(Size K, Size N, Scratch& scratch) {
+        panels = {K, N};
+        columns = scratch.take(packed_size(panels));
+    }
+    void pack(const Real* matrix, bool transposed, const Worker& worker) const {
+        const Range part = share(panels.count(), 1, worker);
+        pack_columns(columns, matrix, transposed, panels, part.first, part.last);
+    }
+    void multiply(const InOut* rows, Size count, const Worker& worker, const Real* start = nullptr,
+                  bool add = false) const {
+        const Range part = worker.split_rows ? Range{0, panels.count()} : share(panels.count(), 1, worker);
+        run(MultiplyRows{rows, 0, 0, panels, columns, start, add}, {0, count}, part);
+    }
+};
+
+/// weight_hh [3H, H / blocks] packed for the products of some gates at once, block by block.
+struct PackedGates {
+    Size H = 0, blocks = 0, size = 0;  // of a block
+    int gates = 0;                     // taken together; 1 where there are blocks
+    bool adjoint = false;
+    ColumnPanels panels{0, 0};
+    Real* columns = nullptr;
+
+    /// @param adjoint  for dgh @ weight_hh, otherwise for h @ weight_hh.T
+    void take(Size H_, Size blocks_, int gates_, bool adjoint_, Scratch& scratch) {
+        H = H_, blocks = blocks_, size = H / blocks, gates = gates_, adjoint = adjoint_;
+        panels = adjoint ? ColumnPanels{gates * size, size} : ColumnPanels{size, gates * size};
+        columns = scratch.take(blocks * packed_size(panels));
+    }
+    /// @param weight  the rows of the first of these gates
+    void pack(const Real* weight, const Worker& worker) const {
+        const Size count = panels.count();
+        const Range part = share(blocks * count, 1, worker);
+        for (Size i = part.first; i < part.last; ++i) {
+            const Size b = i / count, p = i % count;
+            pack_columns(columns + b * packed_size(panels), weight + b * size * size, !adjoint, panels, p,
+                         p + 1);
+        }
+    }
+    /// Rows [gates * H] of in and [H] of out, or adjoint the other way round.
+    void multiply(const InOut* rows, Size count, const Worker& worker, const Real* start, bool add) const {
+        const Size panel_count = panels.count();
+        const Range part =
+            worker.split_rows ? Range{0, blocks * panel_count} : share(blocks * panel_count, 1, worker);
+        for (Size b = 0; b < blocks; ++b) {
+            const Range own{most(part.first - b * panel_count, 0),
+                            least(part.last - b * panel_count, panel_count)};
+            if (own.first >= own.last) continue;
+            const Real* starts = start ? start + b * size : nullptr;
+            run(MultiplyRows{rows, b * size, b * size, panels, columns + b * packed_size(panels), starts,
+                             add},
+                {0, count}, own);
+        }
+    }
+};
+
+}  // namespace
+}  // namespace grus
