@@ -78,18 +78,22 @@ struct MultiplyRows {
     }
     template <int R, int P, int G, bool whole>
     GRUS_INLINE void finish(const Row* rows, Size p, const V* sums) const {
-        for (int c = 0; c < R * P * G; ++c) {
-            const Row& row = rows[c / (P * G)];
-            if (row.idle) continue;
-            const Size column = panels.first_column(p + c / G % P) + c % G * W;
-            store<whole>(row.out + column, sums[c], panels.N - column);
+        for (int i = 0; i < P; ++i) {
+            const Size first = panels.first_column(p + i), left = panels.N - first;
+#pragma GCC unroll 8
+            for (int m = 0; m < R; ++m) {
+                if (rows[m].idle) continue;
+#pragma GCC unroll 3
+                for (int v = 0; v < G; ++v)
+                    store<whole>(rows[m].out + first + v * W, sums[(m * P + i) * G + v], left - v * W);
+            }
         }
     }
 };
 
 /// A matrix packed for that.
 struct Packed {
-    ColumnPanels panels{0, 0};
+    ColumnPanels panels;
     Real* columns = nullptr;
 
     void take(Size K, Size N, Scratch& scratch) {
@@ -112,7 +116,7 @@ struct PackedGates {
     Size H = 0, blocks = 0, size = 0;  // of a block
     int gates = 0;                     // taken together; 1 where there are blocks
     bool adjoint = false;
-    ColumnPanels panels{0, 0};
+    ColumnPanels panels;
     Real* columns = nullptr;
 
     /// @param adjoint  for dgh @ weight_hh, otherwise for h @ weight_hh.T

@@ -27,13 +27,20 @@ struct GatePanels {
 
 /// The panels of a plain matrix (K, N): as few as there can be, the wider ones first.
 struct ColumnPanels {
-    Size K, N;
+    Size K = 0, N = 0;
     static constexpr int fixed_width = 0;  // they differ
 
-    GRUS_INLINE Size vectors() const { return ceil_divide(N, W); }
-    GRUS_INLINE Size count() const { return ceil_divide(vectors(), 3); }
-    GRUS_INLINE Size narrow() const { return count() ? vectors() / count() : 0; }
-    GRUS_INLINE Size wider() const { return vectors() - narrow() * count(); }  // panels one vector wider
+    ColumnPanels() = default;
+    GRUS_INLINE ColumnPanels(Size K, Size N) : K(K), N(N), vectors_(ceil_divide(N, W)) {
+        count_ = ceil_divide(vectors_, 3);
+        narrow_ = count_ ? vectors_ / count_ : 0;
+        wider_ = vectors_ - narrow_ * count_;
+    }
+
+    GRUS_INLINE Size vectors() const { return vectors_; }
+    GRUS_INLINE Size count() const { return count_; }
+    GRUS_INLINE Size narrow() const { return narrow_; }
+    GRUS_INLINE Size wider() const { return wider_; }  // panels one vector wider
     GRUS_INLINE int width(Size p) const { return static_cast<int>(narrow() + (p < wider())); }
     GRUS_INLINE Size end_of_width(Size p) const { return p < wider() ? wider() : count(); }
     GRUS_INLINE Size first_vector(Size p) const { return p * narrow() + least(p, wider()); }
@@ -41,6 +48,9 @@ struct ColumnPanels {
     GRUS_INLINE Size offset(Size p) const { return first_vector(p) * K * W; }
     GRUS_INLINE Size first_column(Size p) const { return first_vector(p) * W; }
     GRUS_INLINE bool whole(Size p) const { return (first_vector(p) + width(p)) * W <= N; }
+
+  private:
+    Size vectors_ = 0, count_ = 0, narrow_ = 0, wider_ = 0;  // found out once: a division takes long
 };
 
 template <int gates>
