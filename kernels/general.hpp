@@ -48,10 +48,25 @@ struct InOut {
     bool idle;  ///< nothing is written
 };
 
-/// out[offset ...] = start + in[offset ...] @ matrix, or out += in @ matrix.
+/// Up to `most_together` of them; a block that they do not fill takes the last one again.
+class SomeRows {
+  public:
+    GRUS_INLINE explicit SomeRows(Size count) : count_(count) {}
+    GRUS_INLINE InOut& operator[](Size m) { return rows_[m]; }
+    GRUS_INLINE const InOut* filled() {
+        for (int m = 0; m < block_rows; ++m) rows_[count_ + m] = rows_[count_ - 1];
+        return rows_;
+    }
+    Size count() const { return count_; }
+
+  private:
+    Size count_;
+    InOut rows_[most_together + block_rows];
+};
+
+/// out[out_offset ...] = start + in[in_offset ...] @ matrix, or out += in @ matrix.
 struct MultiplyRows {
     using Row = InOut;
-    const InOut* given;
     Size in_offset, out_offset;
     const ColumnPanels& panels;
     const Real* columns;
@@ -60,18 +75,12 @@ struct MultiplyRows {
     static constexpr int segments = 1;
 
     GRUS_INLINE Size length(int) const { return panels.K; }
-    GRUS_INLINE const Real* at(const Row& row, int) const { return row.in; }
-    GRUS_INLINE void locate(Size first, Size count, Row* rows) const {
-        for (Size m = 0; m < count; ++m) {
-            const InOut& of = given[first + m];
-            rows[m] = {of.in + in_offset, of.out + out_offset, of.idle};
-        }
-    }
+    GRUS_INLINE const Real* at(const Row& row, int) const { return row.in + in_offset; }
     template <int G, bool whole>
     GRUS_INLINE void start(const Row& row, Size p, V* sums) const {
         for (int v = 0; v < G; ++v) {
             const Size column = panels.first_column(p) + v * W, left = panels.N - column;
-            sums[v] = add            ? load<whole>(row.out + column, left)
+            sums[v] = add            ? load<whole>(row.out + out_offset + column, left)
                       : start_values ? load<whole>(start_values + column, left)
                                      : V{};
         }
@@ -85,7 +94,8 @@ struct MultiplyRows {
                 if (rows[m].idle) continue;
 #pragma GCC unroll 3
                 for (int v = 0; v < G; ++v)
-                    store<whole>(rows[m].out + first + v * W, sums[(m * P + i) * G + v], left - v * W);
+                    store<whole>(rows[m].out + out_offset + first + v * W, sums[(m * P + i) * G + v],
+                                 left - v * W);
             }
         }
     }
@@ -104,10 +114,9 @@ struct Packed {
         const Range part = share(panels.count(), 1, worker);
         pack_columns(columns, matrix, transposed, panels, part.first, part.last);
     }
-    void multiply(const InOut* rows, Size count, const Worker& worker, const Real* start = nullptr,
-                  bool add = false) const {
+    void multiply(SomeRows& rows, const Worker& worker, const Real* start = nullptr, bool add = false) const {
         const Range part = worker.split_rows ? Range{0, panels.count()} : share(panels.count(), 1, worker);
-        run(MultiplyRows{rows, 0, 0, panels, columns, start, add}, {0, count}, part);
+        run_rows(MultiplyRows{0, 0, panels, columns, start, add}, rows.filled(), rows.count(), part);
     }
 };
 
@@ -136,7 +145,7 @@ struct PackedGates {
         }
     }
     /// Rows [gates * H] of in and [H] of out, or adjoint the other way round.
-    void multiply(const InOut* rows, Size count, const Worker& worker, const Real* start, bool add) const {
+    void multiply(SomeRows& rows, const Worker& worker, const Real* start, bool add) const {
         const Size panel_count = panels.count();
         const Range part =
             worker.split_rows ? Range{0, blocks * panel_count} : share(blocks * panel_count, 1, worker);
@@ -145,9 +154,8 @@ struct PackedGates {
                             least(part.last - b * panel_count, panel_count)};
             if (own.first >= own.last) continue;
             const Real* starts = start ? start + b * size : nullptr;
-            run(MultiplyRows{rows, b * size, b * size, panels, columns + b * packed_size(panels), starts,
-                             add},
-                {0, count}, own);
+            run_rows(MultiplyRows{b * size, b * size, panels, columns + b * packed_size(panels), starts, add},
+                     rows.filled(), rows.count(), own);
         }
     }
 };

@@ -136,11 +136,11 @@ class GeneralStepsBack {
     /// Of gates that have one product: into their sums, or added to dh.
     void multiply(const GeneralBack* rows, Size count, int gate, const PackedGates& packed,
                   bool apart) const {
-        InOut products[most_together + block_rows];
+        SomeRows products(count);
         for (Size m = 0; m < count; ++m)
             products[m] = {d_products(layer_, rows[m].of.planes, gate),
                            apart ? rows[m].sums + gate * H_ : rows[m].dh, rows[m].idle};
-        packed.multiply(products, count, worker_, nullptr, !apart);
+        packed.multiply(products, worker_, nullptr, !apart);
     }
 
     /// (B3'): what follows from q.
@@ -235,11 +235,14 @@ class GeneralWeightGradients {
             if (!rows[m].idle) rows_[used] = &rows[m], d_ih_[used++] = d_products_ih[m];
         x_.pack(used, [&](Size k) { return rows_[k]->of.x; });
         add_product_of(x_, d_ih_, 0, 3 * H_, used, problem_.dweight_ih);
-        for (int g = 0; g < 3; ++g) {
+        const bool together = layer.form.blocks == 1 && !layer.recurrent_mask;
+        for (int g = 0; g < 3; g += together && g == 0 ? 2 : 1) {
             for (Size k = 0; k < used; ++k) dg_[k] = d_products(layer, rows_[k]->of.planes, g);
+            const bool same = together && g == 2 && layer.form.reset != Reset::before;
+            const Size width = together && g == 0 ? 2 * H_ : size_;
             for (Size b = 0; b < layer.form.blocks; ++b) {
-                h_.pack(used, [&](Size k) { return input(*rows_[k], g) + b * size_; });
-                add_product_of(h_, dg_, b * size_, size_, used,
+                if (!same) h_.pack(used, [&](Size k) { return input(*rows_[k], g) + b * size_; });
+                add_product_of(h_, dg_, b * size_, width, used,
                                problem_.dweight_hh + (g * H_ + b * size_) * size_);
             }
         }
@@ -414,13 +417,13 @@ class GeneralBackwardRun {
         GeneralRow rows[most_together];
         in_groups(own_rows(steps), [&](Range some) {
             const Size count = some.last - some.first;
+            if (!problem_.workspace) again.project(steps, some);
             steps.each(some.first, count,
                        [&](Size m, Size t, Size b) { rows[m] = again.row(steps, t, b, some.first + m); });
             if (problem_.workspace) {
                 for (Size m = 0; m < count; ++m) shared_.room.prepare(rows[m], H_, {0, H_});
             } else {
-                again.project(rows, count);
-                again.finish_projection(rows, count);
+                if (again.finishes_projection()) again.finish_projection(rows, count);
                 again.take(rows, count, [] {});
             }
         });
@@ -587,20 +590,18 @@ class GeneralBackwardRun {
     /// From dgx to the gradients of the products with weight_ih, and from them to dx.
     void finish_input(const StepRows& steps) const {
         const auto& dx = problem_.dx;
-        GeneralBack rows[most_together];
-        InOut products[most_together + block_rows];
         in_groups(own_rows(steps), [&](Range some) {
-            const Size count = some.last - some.first;
-            steps.each(some.first, count, [&](Size m, Size t, Size b) {
-                rows[m] = back(steps, t, b, some.first + m);
-                Real* to = d_product_ih(rows[m], some.first + m);
-                if (shared_.chunk.d_products_ih && !rows[m].idle) finish_input(rows[m], to);
-                products[m] = {to, dx.data ? dx.data + t * dx.step + b * dx.row : nullptr, rows[m].idle};
+            SomeRows products(some.last - some.first);
+            steps.each(some.first, products.count(), [&](Size m, Size t, Size b) {
+                const GeneralBack row = back(steps, t, b, some.first + m);
+                Real* to = d_product_ih(row, some.first + m);
+                if (shared_.chunk.d_products_ih && !row.idle) finish_input(row, to);
+                products[m] = {to, dx.data ? dx.data + t * dx.step + b * dx.row : nullptr, row.idle};
             });
             if (!dx.data) return;
-            for (Size m = 0; m < count; ++m)
+            for (Size m = 0; m < products.count(); ++m)
                 for (Size i = 0; products[m].idle && i < layer_.sizes.I; ++i) products[m].out[i] = 0;
-            shared_.weights.input.multiply(products, count, by_rows_);
+            shared_.weights.input.multiply(products, by_rows_);
         });
         if (shared_.chunk.d_products_ih) meet_all();
     }

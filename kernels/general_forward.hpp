@@ -120,17 +120,20 @@ class GeneralSteps {
     }
 
     /// gx of rows; then others may need to meet.
-    void project(const GeneralRow* rows, Size count) const {
-        const bool later = layer_.gain_ih || layer_.input_mask;
-        InOut products[most_together + block_rows];
-        for (Size m = 0; m < count; ++m)
-            products[m] = {rows[m].x, rows[m].planes + (layer_.gain_ih ? products_ih * H_ : 0), rows[m].idle};
-        weights_.input.multiply(products, count, worker_, later ? nullptr : layer_.bias_ih);
+    void project(const StepRows& steps, Range some) const {
+        SomeRows products(some.last - some.first);
+        const Size to = layer_.gain_ih ? products_ih * H_ : 0, width = planes_of(layer_) * H_;
+        steps.each(some.first, products.count(), [&](Size m, Size t, Size b) {
+            const StepRows::Row of = steps.row(t, b);
+            Real* planes = steps.planes + ((t - steps.times.first) * steps.B + b) * width;
+            products[m] = {of.x, planes + to, of.idle};
+        });
+        weights_.input.multiply(products, worker_, finishes_projection() ? nullptr : layer_.bias_ih);
     }
 
-    /// What layer normalisation and the mask make of the projection.
+    /// Whether layer normalisation or a mask comes after the projection.
+    bool finishes_projection() const { return layer_.gain_ih || layer_.input_mask; }
     void finish_projection(const GeneralRow* rows, Size count) const {
-        if (!layer_.gain_ih && !layer_.input_mask) return;
         for (Size m = 0; m < count; ++m)
             for (int g = 0; g < 3 && !rows[m].idle; ++g) finish_projection(rows[m], g * H_);
     }
@@ -174,14 +177,13 @@ class GeneralSteps {
     }
 
     void multiply(const GeneralRow* rows, Size count, const PackedGates& gates, int gate) const {
-        InOut products[most_together + block_rows];
+        SomeRows products(count);
         for (Size m = 0; m < count; ++m) {
             const GeneralRow& row = rows[m];
             const Real* in = gate == 2 && weights_.before ? row.planes + 3 * H_ : row.input(gate, H_);
             products[m] = {in, row.gh + gate * H_, row.idle};
         }
-        gates.multiply(products, count, worker_, layer_.gain_hh ? nullptr : layer_.bias_hh + gate * H_,
-                       false);
+        gates.multiply(products, worker_, layer_.gain_hh ? nullptr : layer_.bias_hh + gate * H_, false);
     }
     void multiply_other(const GeneralRow* rows, Size count, int i) const {
         if (weights_.gate_of(i) < 3) multiply(rows, count, weights_.others[i], weights_.gate_of(i));
@@ -231,7 +233,7 @@ class GeneralSteps {
         }
         const StateInput gh_r(layer_, row, 0, H_), gh_z(layer_, row, 1, H_), gh_n(layer_, row, 2, H_);
         Size unit = units_.first;
-        for (; unit + 2 * W <= units_.last; unit += 2 * W) finish_units<when, 2>(row, unit, gh_r, gh_z, gh_n);
+        for (; unit + 4 * W <= units_.last; unit += 4 * W) finish_units<when, 4>(row, unit, gh_r, gh_z, gh_n);
         for (; unit < units_.last; unit += W) finish_units<when, 1>(row, unit, gh_r, gh_z, gh_n);
     }
 
@@ -334,20 +336,20 @@ inline void general_forward(const Forward<Real>& problem, Real* base, const Work
                            problem.workspace ? problem.workspace + lowest * B * row : scratch.workspace,
                            true};
         const auto locate = [&](Size m, Size t, Size b) { rows[m] = steps.row(all, t, b, b); };
-        in_groups(all.all(), [&](Range some) {
-            all.each(some.first, some.last - some.first, locate);
-            steps.project(rows, some.last - some.first);
-        });
+        in_groups(all.all(), [&](Range some) { steps.project(all, some); });
         meet();
-        in_groups(all.all(), [&](Range some) {
-            all.each(some.first, some.last - some.first, locate);
-            steps.finish_projection(rows, some.last - some.first);
-        });
-        for (Size i = 0; i < count; ++i) {
-            const Size place = layer.reverse ? count - 1 - i : i;
-            in_groups({place * width, (place + 1) * width}, [&](Range some) {
+        if (steps.finishes_projection()) {
+            in_groups(all.all(), [&](Range some) {
                 all.each(some.first, some.last - some.first, locate);
-                steps.take(rows, some.last - some.first, meet);
+                steps.finish_projection(rows, some.last - some.first);
+            });
+        }
+        for (Size i = 0; i < count; ++i) {
+            const Size t = layer.reverse ? lowest + count - 1 - i : lowest + i;
+            in_groups(own, [&](Range some) {
+                const Size of_them = some.last - some.first;
+                for (Size m = 0; m < of_them; ++m) locate(m, t, some.first + m);
+                steps.take(rows, of_them, meet);
             });
             meet();
         }
