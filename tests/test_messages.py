@@ -15,8 +15,8 @@ import grus
 from grus import _core, _engine, nn
 
 MODULES = (
-    "_check", "_engine", "_layout", "_stack", "activations", "equations", "functional", "gradcheck", "layer",
-    "parameters",
+    "_check", "_engine", "_formulation", "_layout", "_stack", "activations", "equations", "functional",
+    "gradcheck", "layer", "parameters", "reference",
 )  # fmt: skip
 FOLDER = Path(grus.__file__).parent
 
@@ -328,6 +328,91 @@ row(
 row(
     "no features", ValueError, "input_size (the columns of weight_ih) must be at least 1; got 0.",
     run_one(X[..., :0], PARAMS._replace(weight_ih=PARAMS.weight_ih[:, :0])),
+)  # fmt: skip
+
+# -------------------------------------------------------------------------------------------- one layer's options
+
+row(
+    "formulation near", ValueError,
+    "formulation must be one of after, before, candidate; got 'befor'. Did you mean 'before'?",
+    run_one(formulation="befor"),
+)  # fmt: skip
+for value in ("after", "candidate"):
+    text = f"formulation must be 'before' where reset_after is False; got {value!r}."
+    row(f"two formulations, {value}", ValueError, text, run_one(formulation=value, reset_after=False))
+row(
+    "gradient_clip with truncate", ValueError,
+    "gradient_clip must be None where truncate is 2; got 0.5. Truncated gradients go back one by one, and there "
+    "is no sum of them to cut.",
+    run_one(truncate=2, gradient_clip=0.5),
+)  # fmt: skip
+for name, value, text in (
+    ("formulation", ["after"], "must be one of after, before, candidate; got ['after']. Did you mean 'after'?"),
+    ("reset_after", [True], "must be True or False; got [True] of type list."),
+    ("gradient_clip", 0, "must be above 0; got 0."),
+    ("gradient_clip", "1", "must be a number; got '1' of type str."),
+    ("gradient_clip", [1.0], "must be a number; got [1.0] of type list."),
+    ("truncate", -1, "must be at least 0; got -1."),
+    ("truncate", 1.0, "must be a whole number; got 1.0 of type float."),
+    ("truncate", True, "must be a whole number; got the boolean True."),
+    ("truncate", [1], "must be a whole number; got [1] of type list."),
+    ("blocks", 0, "must be at least 1; got 0."),
+    ("blocks", 2.5, "must be a whole number; got 2.5 of type float."),
+    ("blocks", True, "must be a whole number; got the boolean True."),
+):
+    error = ValueError if name == "formulation" or value in (0, -1) else TypeError
+    row(f"{name} {value!r}", error, f"{name} {text}", run_one(**{name: value}))
+for value, error, text in (
+    (0, ValueError, "must be above 0; got 0."),
+    (-2.0, ValueError, "must be above 0; got -2."),
+    (np.inf, ValueError, "must be finite; got inf."),
+    ("2", TypeError, "must be a number; got '2' of type str."),
+):
+    row(f"clip {value!r}", error, f"clip of activation 'tanh' {text}", run_one(clip=value))
+BLOCKS = PARAMS._replace(weight_hh=PARAMS.weight_hh[:, :1])  # of one unit each
+row(
+    "weight_hh flat, in blocks", ValueError,
+    "weight_hh must have shape (3H, H/3) because it maps H units to three gates; got (9,).",
+    run_one(params=PARAMS._replace(weight_hh=PARAMS.bias_hh), blocks=3),
+)  # fmt: skip
+row(
+    "weight_hh whole, in blocks", ValueError,
+    "weight_hh must have shape (27, 3) because weight_hh (9, 3) has hidden_size 9 in 3 blocks; got (9, 3).",
+    run_one(blocks=3),
+)  # fmt: skip
+row(
+    "weight_hh in blocks, without them", ValueError,
+    "weight_hh must have shape (3, 1) because weight_hh (9, 1) has hidden_size 1; got (9, 1).",
+    run_one(params=BLOCKS),
+)  # fmt: skip
+GAIN = np.ones(9, "float32")
+for name, other in (("gain_ih", "gain_hh"), ("gain_hh", "gain_ih")):
+    text = "gain_ih and gain_hh must both be given or both be None; got one of them."
+    row(f"{name} alone", ValueError, text, run_one(params=PARAMS._replace(**{name: GAIN})))
+    text = f"{name} must have shape (9,) because weight_hh (9, 3) has hidden_size 3; got (3,)."
+    gains = {name: GAIN[:3], other: GAIN}
+    row(f"{name} of one gate", ValueError, text, run_one(params=PARAMS._replace(**gains)))
+    text = f"{name} must be float32 because x is float32; got float64. Pass {name}.astype('float32')."
+    gains = {name: GAIN.astype(float), other: GAIN}
+    row(f"{name} wide", TypeError, text, run_one(params=PARAMS._replace(**gains)))
+WHY = "because x holds 5 steps of 4 sequences and weight_hh has hidden_size 3"
+for name, shape, wrong in (
+    ("recurrent_mask", (4, 9), [(4, 3), (9,), (2, 9), (5, 4, 9)]),
+    ("input_mask", (4, 9), [(4, 2), (9,), (3, 9)]),
+    ("zoneout", (5, 4, 3), [(), (4, 3), (4, 5, 1), (5, 4, 9)]),
+):
+    for got in wrong:
+        text = f"{name} must have shape {shape}, or 1 on some axes, {WHY}; got {got}."
+        row(f"{name} {got}", ValueError, text, run_one(**{name: np.ones(got, "float32")}))
+    text = f"{name} must be float32 because x and the parameters are; got float64. Pass {name}.astype('float32')."
+    row(f"{name} wide", TypeError, text, run_one(**{name: np.ones(shape)}))
+for got in ((5, 4, 1), (4, 3), (4, 5, 3)):  # its gradient has its shape, so nothing is broadcast
+    text = f"decay must have shape (5, 4, 3) {WHY}; got {got}."
+    row(f"decay {got}", ValueError, text, run_one(decay=np.ones(got, "float32")))
+row(
+    "decay wide", TypeError,
+    "decay must be float32 because x and the parameters are; got float64. Pass decay.astype('float32').",
+    run_one(decay=np.ones((5, 4, 3))),
 )  # fmt: skip
 
 # ------------------------------------------------------------------------------------------------------- backward

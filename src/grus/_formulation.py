@@ -22,9 +22,13 @@ def formulated(
     **options: Any,
 ) -> Formulation:
     """The formulation that the keywords of :func:`grus.gru_forward` name."""
-    by_name = type(activation) is str and type(gate_activation) is str
-    make = _formulated if by_name else _formulated.__wrapped__  # made once for each choice of names
-    return make(formulation, reset_after, activation, gate_activation, **options)
+    given = formulation, reset_after, activation, gate_activation
+    if type(activation) is str and type(gate_activation) is str:
+        try:
+            return _formulated(*given, **options)  # made once for each choice of names
+        except TypeError:  # something that has no hash, or that a check refuses: the check says what
+            pass
+    return _formulated.__wrapped__(*given, **options)
 
 
 @lru_cache(maxsize=64, typed=True)  # 1 is not True here

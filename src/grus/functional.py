@@ -372,7 +372,8 @@ def _checked_params(params: GRUParams, x: Array, blocks: int) -> Weights:
     columns = "H" if blocks == 1 else f"H/{blocks}"
     _check.shaped("weight_hh", arrays["weight_hh"], ("3H", columns), "it maps H units to three gates")
     H = arrays["weight_hh"].shape[1] * blocks
-    why = f"weight_hh {arrays['weight_hh'].shape} has hidden_size {H}"
+    of = "" if blocks == 1 else f" in {blocks} blocks"
+    why = f"weight_hh {arrays['weight_hh'].shape} has hidden_size {H}{of}"
     _check.shaped("weight_hh", arrays["weight_hh"], (3 * H, H // blocks), why)
     _check.shaped("weight_ih", arrays["weight_ih"], (3 * H, "I"), why)
     _check.size("hidden_size (the columns of weight_hh)", H)
