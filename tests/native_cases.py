@@ -59,6 +59,11 @@ class Run:
         if "lengths" in steps:  # padding may hold anything
             self.x[np.arange(T)[:, None] >= steps["lengths"]] = np.nan
 
+    @property
+    def weights(self) -> dict[str, np.ndarray]:
+        """The parameters that there are, by name."""
+        return {name: a for name, a in self.params._asdict().items() if a is not None}
+
     def __call__(self) -> dict[str, np.ndarray]:
         """Output, h_n and every gradient by name."""
         output, h_n, tape = grus.gru_forward(self.x, self.h0, self.params, **self.options)

@@ -322,7 +322,7 @@ def test_a_reset_is_a_split_by_episodes(reset_after: bool, reverse: bool) -> Non
     found = grus.gru_backward(tape, a["d_output"], a["d_h_n"])
 
     d = {name: np.zeros(shapes[name]) for name in ("x", "h0", "reset_state")}
-    d_params = [np.zeros_like(p) for p in params]
+    d_params = [np.zeros_like(p) for p in params[:4]]
     for b in range(B):
         runs = episodes(reset[:, b])
         order = runs[::-1] if reverse else runs
@@ -337,7 +337,7 @@ def test_a_reset_is_a_split_by_episodes(reset_after: bool, reverse: bool) -> Non
                 assert_close(h_n[b : b + 1], last, "same maths", name=f"h_n of row {b}")
             d["x"][rows] = part.x
             d[origin][b : b + 1] += part.h0
-            for total, gradient in zip(d_params, part.params, strict=True):
+            for total, gradient in zip(d_params, part.params[:4], strict=True):
                 total += gradient
     for name, expected in d.items():
         assert np.count_nonzero(expected)

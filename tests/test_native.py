@@ -113,7 +113,7 @@ def test_central_differences(isa: str, reset_after: bool) -> None:
 
     with instruction_set(isa):
         found = run()
-        arrays = {"x": run.x, "h0": run.h0, "reset_state": run.options["reset_state"], **run.params._asdict()}
+        arrays = {"x": run.x, "h0": run.h0, "reset_state": run.options["reset_state"], **run.weights}
         for name, array in arrays.items():
             assert_close(found[name], central_differences(loss, array), "central differences", name=name)
 
@@ -140,7 +140,7 @@ def test_any_strides_of_time_and_batch(reset_after: bool) -> None:
 def test_complex_numbers_run_on_the_reference() -> None:
     run = Run((3, 2, 2, 4))
     expected = run()
-    run.params = grus.GRUParams(*(p.astype(complex) for p in run.params))
+    run.params = grus.GRUParams(**{name: a.astype(complex) for name, a in run.weights.items()})
     run.x, run.h0, run.d_output, run.d_h_n = (a.astype(complex) for a in (run.x, run.h0, run.d_output, run.d_h_n))
     with grus.use_engine("native"):
         for name, value in run().items():
