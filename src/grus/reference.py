@@ -99,8 +99,7 @@ def sequence_forward(states: Array, problem: Problem, keep: bool = True) -> tupl
     reset, kept = reset_before(steps), []
     for t in _order(len(states), steps):
         before = h if reset is None else np.where(reset[t, :, None], steps.reset_state, h)
-        h_prev = before if steps.decay is None else steps.decay[t] * before  # (F0)
-        h, gates = step_forward(gx[t], h_prev, weights, form, _at(masks, t))
+        h, gates = step_forward(gx[t], _decayed(before, steps, t), weights, form, _at(masks, t))
         if steps.valid is not None:
             h = np.where(steps.valid[t, :, None], h, before)
         states[t] = h
@@ -135,7 +134,7 @@ class _Backward:
     def __init__(self, states: Array, gates: Gates | None, problem: Problem) -> None:
         _, h0, self.weights, self.form, self.steps, self.masks = problem
         self.before = _states_before(states, h0, self.steps)
-        self.h_prev = self.before if self.steps.decay is None else self.steps.decay * self.before
+        self.h_prev = _decayed(self.before, self.steps)
         if gates is None:
             _, gx = from_input(_used(problem), self.weights, self.masks)
             _, gates = step_forward(gx, self.h_prev, self.weights, self.form, self.masks)
@@ -253,6 +252,11 @@ def _sum(a: Array) -> Array:
 
 def _order(T: int, steps: Steps) -> range:
     return range(T - 1, -1, -1) if steps.reverse else range(T)
+
+
+def _decayed(before: Array, steps: Steps, t: Any = ...) -> Array:
+    """What a step, or all steps, start from."""
+    return before if steps.decay is None else np.asarray(steps.decay[t] * before)  # (F0)
 
 
 def _at(masks: Masks, t: Any) -> Masks:
