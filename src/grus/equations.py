@@ -216,7 +216,7 @@ def rows(gate: int, H: int) -> slice:
 
 
 def _by_gate(a: Array, gates: int) -> Array:
-    """(..., gates * H) -> (..., gates, H)."""
+    """(..., gates*H) -> (..., gates, H); -1 for H would refuse an array without steps or rows."""
     return a.reshape(*a.shape[:-1], gates, a.shape[-1] // gates)
 
 
