@@ -1,4 +1,4 @@
-"""The GRU's mathematics is written once: every tag stands on its line of equations.py or reference.py, no other."""
+"""The GRU's mathematics is written once: every tag stands on one line of equations.py or reference.py."""
 
 from __future__ import annotations
 
