@@ -495,6 +495,26 @@ STORED: dict[str, tuple[Callable[[], list[nn.Layer]], np.ndarray]] = {
     "dropout with axes": (lambda: [nn.Dropout(0.4, axis=(0, 1))], X),
     "pool": (lambda: [nn.Pool("max")], X),
     "flatten": (lambda: [nn.Flatten()], X),
+    "grud": (lambda: [nn.GRUD(4), nn.Dense(2)], np.where(X > 1, np.nan, X)),
+    "grud, every option": (
+        lambda: [
+            nn.GRUD(
+                3,
+                sequences=True,
+                time_feature=1,
+                bias=False,
+                reset_after=True,
+                activation="softsign",
+                gate_activation=("hard_sigmoid", "sigmoid"),
+                init="torch",
+                save="outputs",
+                name="missing",
+                learning_rate=0.1,
+                clip_norm=1.0,
+            )
+        ],
+        X.cumsum(axis=1) + np.arange(T)[:, None] * 9,
+    ),
     "stack": (lambda: [nn.OneHot(), nn.GRU(4, True), nn.Dropout(0.3, axis=1), nn.Pool(), nn.Dense(2)], SYMBOLS),
 }
 

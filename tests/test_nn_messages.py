@@ -21,7 +21,7 @@ SOURCE = Path(nn.__file__).parent
 FILES = [
     *(SOURCE / f"{name}.py" for name in (
         "_checkpoint", "_data", "_layer", "_progress", "_registry", "_scores", "_summary", "_targets", "_trainer",
-        "dense", "dropout", "embedding", "fit", "gru", "history", "sequential", "shape",
+        "dense", "dropout", "embedding", "fit", "gru", "grud", "history", "sequential", "shape",
     )),
     SOURCE.parent / "_files.py",
 ]  # fmt: skip
@@ -30,6 +30,9 @@ X = np.random.default_rng(0).standard_normal((6, 5, 3))
 Y = np.arange(6) % 2
 LETTERS = np.array([list("GATTA"), list("CAGGA")])
 WRONG = np.where(X > 1, np.nan, X)
+TIMED = np.concatenate(
+    [X, np.broadcast_to(np.arange(5.0)[:, None], (6, 5, 1))], axis=2
+)  # the last feature is a time
 
 
 class Case(NamedTuple):
@@ -160,7 +163,10 @@ INPUTS = {
     ),
     "ranks that differ": refuse([X[0], X[1, 0]], Y[:2], message=r"x\[1\] must have shape \(T, 3\) .*; got \(3,\)"),
     "rows that differ": refuse([[[1, 2], [3]]], Y[:1], message=r"x\[0\] must be an array; got a list whose rows"),
-    "NaN": refuse(WRONG, message=r"x must be finite; got 18 NaN .*, the first at \(0, 2, 0\)\. Fill them in, or"),
+    "NaN": refuse(
+        WRONG,
+        message=r"x must be finite; got 18 NaN .*, the first at \(0, 2, 0\)\. Fill them in, .* begin with GRUD",
+    ),
     "NaN in a list": refuse(list(WRONG), message=r"x\[0\] must be finite; got 1 NaN .* the first at \(2, 0\)"),
     "too large for float32": refuse(X * 1e300, message="x must be finite; got 90 NaN or infinite values"),
     "floats for symbols": refuse(
@@ -465,6 +471,61 @@ LAYERS = {
         lambda _: nn.Sequential([nn.Dense(2), nn.Embedding(2)]).build(X),
         TypeError,
         r"layer 2 \(embedding_1\): Embedding needs whole numbers or characters; got dtype float32",
+    ),
+    "GRUD option": Case(
+        lambda _: nn.GRUD(2, num_layers=2),
+        TypeError,
+        "GRUD takes no num_layers: of GRU's options it has bias, reset_after, activation, gate_activation, init,",
+    ),
+    "GRUD time_feature": Case(
+        lambda _: nn.GRUD(2, time_feature=1.5), TypeError, "time_feature must be a whole number; got 1.5"
+    ),
+    "GRUD above another layer": Case(
+        lambda _: nn.Sequential([nn.Dense(2), nn.GRUD(2)]).build(X),
+        ValueError,
+        r"layer 2 \(grud_1\): GRUD must be a model's first layer: only there can values be missing\. Use GRU here",
+    ),
+    "GRUD of vectors": Case(
+        lambda _: nn.Sequential([nn.GRUD(2)]).build(X[0]), ValueError, r"GRUD needs an input of shape \(B, T, feat"
+    ),
+    "GRUD without such a feature": Case(
+        lambda _: nn.Sequential([nn.GRUD(2, time_feature=3)]).build(X),
+        ValueError,
+        r"layer 1 \(grud_1\): time_feature must be a feature of x beside .*; got 3 for x with 3 features",
+    ),
+    "GRUD of times alone": Case(
+        lambda _: nn.Sequential([nn.GRUD(2, time_feature=0)]).build(X[..., :1]),
+        ValueError,
+        "time_feature must be a feature of x beside at least one other; got 0 for x with 1 features",
+    ),
+    "GRUD of times that decrease": Case(
+        lambda _: nn.Sequential([nn.GRUD(2, time_feature=-1)]).build([TIMED[0], TIMED[0, [0, 1, 3, 2]]]),
+        ValueError,
+        r"x\[1\] must hold finite times that do not decrease, in feature -1 \(time_feature\); got 2, counted from "
+        r"the sequence's first, at step 3\. Sort its steps by time",
+    ),
+    "GRUD of times that decrease later": Case(
+        lambda _: built(nn.Sequential([nn.GRUD(2, time_feature=-1)]), TIMED).predict(TIMED[:, ::-1]),
+        ValueError,
+        r"layer 1 \(grud_1\): x must hold finite times .*; got -1, .* at \(0, 1\)",
+    ),
+    "GRUD of a time that is missing": Case(
+        lambda _: nn.Sequential([nn.GRUD(2, time_feature=0)]).build(WRONG), ValueError, "must hold finite times"
+    ),
+    "GRUD of a feature never observed": Case(
+        lambda _: nn.Sequential([nn.GRUD(2)]).build(X * np.array([1, np.nan, 1])),
+        ValueError,
+        "x must hold at least one observation of each feature; got only NaN for feature 1",
+    ),
+    "GRUD of infinity": refuse(
+        X * np.array([1, np.inf, 1]),
+        model=nn.Sequential([nn.GRUD(2), nn.Dense(2, "softmax")]),
+        message=r"layer 1 \(grud_1\): x\[0\] must be finite; .* Missing values are NaN",
+    ),
+    "GRUD of other features": Case(
+        lambda _: built(nn.Sequential([nn.GRUD(2)]))(X[..., :2]),
+        ValueError,
+        r"layer 1 \(grud_1\): x must have shape \(B, T, 3\) because grud_1 is built so; got \(6, 5, 2\)",
     ),
     "layer clip_norm": Case(lambda _: nn.Dense(1, clip_norm=-1), ValueError, "clip_norm must be above 0; got -1"),
     "layer learning_rate": Case(

@@ -373,8 +373,11 @@ class TestMissing:
         assert one.x[0].tolist() == [[0.0, 1.0], [2.0, 1.0], [2.0, 1.0], [5.0, 6.0]]
         assert one.x[0].dtype == np.float32
 
+    def test_keep_leaves_them(self, npz):
+        np.testing.assert_array_equal(np.concatenate(npz({"missing": "keep"}, x=GAPS, lengths=[1, 3]).x), GAPS)
+
     def test_other_choices(self, npz):
-        with pytest.raises(ValueError, match=r"'zero', 'forward'; got 'mean'. .* leak the test set"):
+        with pytest.raises(ValueError, match=r"'forward', 'keep'; got 'mean'. .* leak the test set"):
             npz({"missing": "mean"}, x=GAPS, lengths=[4])
 
     def test_question_marks_in_ts(self, tmp_path):
@@ -587,7 +590,7 @@ class TestTable:
             (
                 {"missing": "drop"},
                 ValueError,
-                "missing must be one of 'error', 'zero', 'forward'; got 'drop'",
+                "missing must be one of 'error', 'zero', 'forward', 'keep'; got 'drop'",
             ),
         ],
     )

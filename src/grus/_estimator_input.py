@@ -125,7 +125,7 @@ def _finite(x: Rows) -> Rows:
             what = "NaN" if np.isnan(sequence[step, feature]) else "infinity"
             raise ValueError(
                 f"X must be finite; got {what} in sequence {i}, step {step}, feature {feature}. Fill it in, or "
-                "leave that sequence out."
+                "leave that sequence out; grus.nn.GRUD takes missing values as NaN."
             )
     return x
 

@@ -1,4 +1,4 @@
-"""Missing feature values: refuse them, or fill them inside each sequence. Shared by all readers.
+"""Missing feature values: refuse them, keep them, or fill them inside each sequence. Shared by all readers.
 
 There is no ``"mean"``: a mean over all sequences would carry the test set into training. Fit such a
 filling on the training set only, after reading.
@@ -14,7 +14,7 @@ import numpy as np
 from grus.datasets._messages import file_error, listed
 from grus.datasets._sequences import AnyArray, FloatArray
 
-CHOICES = ("error", "zero", "forward")
+CHOICES = ("error", "zero", "forward", "keep")
 
 
 def check_missing_choice(missing: str) -> None:
@@ -33,8 +33,8 @@ def fill_missing(
     feature_names: Sequence[str],
     rows: list[AnyArray] | None = None,
 ) -> list[FloatArray]:
-    """Return ``x`` (T_i, I) without NaN; ``rows`` (T_i,) says which data row of the file a step was."""
-    if not any(np.isnan(sequence).any() for sequence in x):
+    """Return ``x`` (T_i, I) without NaN unless it is kept; ``rows`` (T_i,): the data row of the file of a step."""
+    if missing == "keep" or not any(np.isnan(sequence).any() for sequence in x):
         return x
     if missing == "error":
         raise file_error(path, _report(x, ids, feature_names, rows))
@@ -69,6 +69,6 @@ def _report(
     total = sum(sequence.size for sequence in x)
     return (
         f"{per_feature.sum()} of {total} feature values are missing, in {listed(where)}; the "
-        f"first is at {first}. Fill them in the file, leave those features out, or pass missing='zero' or "
-        "missing='forward'."
+        f"first is at {first}. Fill them in the file, leave those features out, or pass missing='zero', "
+        "missing='forward', or missing='keep' for grus.nn.GRUD."
     )

@@ -35,9 +35,9 @@ def read_npz(path: str | os.PathLike[str], *, missing: str = "error") -> Sequenc
         - ``lengths`` (N,), integers of at least 1, optional: T_i. With an ``x`` of shape (N, T, I),
           what lies past each length is padding and is dropped;
         - ``y`` (N,), ``ids`` (N,), ``feature_names`` (I,): optional.
-    missing : {"error", "zero", "forward"}, default "error"
-        What to do about NaN in ``x``: refuse it, put 0, or repeat the feature's last value in the same
-        sequence (0 where there is none before).
+    missing : {"error", "zero", "forward", "keep"}, default "error"
+        What to do about NaN in ``x``: refuse it, put 0, repeat the feature's last value in the same
+        sequence (0 where there is none before), or keep it, for :class:`grus.nn.GRUD`.
 
     Returns
     -------

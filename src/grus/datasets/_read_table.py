@@ -54,9 +54,9 @@ def read_table(
     features : sequence of str, optional
         The columns of ``x``, in this order; numbers or booleans. By default all columns but the three
         above, in the file's order; one that isn't numeric is an error, so none is left out unseen.
-    missing : {"error", "zero", "forward"}, default "error"
-        What to do about missing feature values: refuse them, put 0, or repeat the feature's last value
-        in the same sequence (0 where there is none before).
+    missing : {"error", "zero", "forward", "keep"}, default "error"
+        What to do about missing feature values: refuse them, put 0, repeat the feature's last value
+        in the same sequence (0 where there is none before), or keep NaN, for :class:`grus.nn.GRUD`.
 
     Returns
     -------

@@ -22,9 +22,9 @@ def read_ts(path: str | os.PathLike[str], *, missing: str = "error") -> Sequence
     ----------
     path : str or path object
         The file; equal or unequal lengths, with classes, numbers or nothing as targets.
-    missing : {"error", "zero", "forward"}, default "error"
-        What to do about values given as ``?`` or NaN: refuse them, put 0, or repeat the feature's last
-        value in the same sequence (0 where there is none before).
+    missing : {"error", "zero", "forward", "keep"}, default "error"
+        What to do about values given as ``?`` or NaN: refuse them, put 0, repeat the feature's last
+        value in the same sequence (0 where there is none before), or keep NaN, for :class:`grus.nn.GRUD`.
 
     Returns
     -------

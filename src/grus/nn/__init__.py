@@ -6,6 +6,7 @@ from grus.nn.dropout import Dropout
 from grus.nn.embedding import Embedding, OneHot
 from grus.nn.fit import evaluate, fit
 from grus.nn.gru import GRU
+from grus.nn.grud import GRUD
 from grus.nn.history import History
 from grus.nn.losses import MAE, MSE, MSLE, BinaryCrossEntropy, CategoricalCrossEntropy, Loss, get_loss
 from grus.nn.metrics import Metric, get_metric
@@ -16,6 +17,7 @@ from grus.nn.shape import Flatten, Pool
 
 __all__ = [
     "GRU",
+    "GRUD",
     "MAE",
     "MSE",
     "MSLE",

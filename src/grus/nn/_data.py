@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -41,16 +41,20 @@ def without_padding(x: Array, lengths: Array, instead: Any = None) -> Array:
     return result
 
 
-def as_inputs(x: Inputs, dtype: np.dtype[Any], symbols: bool) -> Array | list[Array]:
+def as_inputs(
+    x: Inputs, dtype: np.dtype[Any], symbols: bool, time_feature: int | None = None
+) -> Array | list[Array]:
     """x as one array, or as a list of arrays of one rank and width; numbers in the model's dtype.
 
     ``symbols``: the first layer reads whole numbers or characters, which stay as they are; a text is a sequence of
-    characters.
+    characters. ``time_feature``: that feature is a time, counted from each sequence's first step before it is
+    converted, because float32 can't tell two steps apart in seconds since 1970.
     """
     if isinstance(x, str) or not hasattr(x, "__len__"):
         raise TypeError(f"x must be an array, or a list with an array for each sequence; got {type(x).__name__}.")
     listed = not isinstance(x, np.ndarray) or (x.ndim == 1 and x.dtype.kind in "OU")
-    inputs = _as_list(x, dtype, symbols) if listed else _as_input("x", x, dtype, symbols)
+    how = (dtype, symbols, time_feature)
+    inputs = _as_list(x, *how) if listed else _as_input("x", x, *how)
     if isinstance(inputs, np.ndarray) and inputs.ndim < 2:
         raise ValueError(f"x must have shape (N, T, ...), one row for each sequence; got {inputs.shape}.")
     if len(inputs) == 0:
@@ -58,8 +62,8 @@ def as_inputs(x: Inputs, dtype: np.dtype[Any], symbols: bool) -> Array | list[Ar
     return inputs
 
 
-def _as_list(x: Inputs, dtype: np.dtype[Any], symbols: bool) -> list[Array]:
-    sequences = [_as_input(f"x[{i}]", each, dtype, symbols) for i, each in enumerate(x)]
+def _as_list(x: Inputs, dtype: np.dtype[Any], symbols: bool, time_feature: int | None) -> list[Array]:
+    sequences = [_as_input(f"x[{i}]", each, dtype, symbols, time_feature) for i, each in enumerate(x)]
     width = sequences[0].shape[1:] if sequences else ()
     for i, sequence in enumerate(sequences):
         if sequence.ndim == 0:
@@ -71,12 +75,16 @@ def _as_list(x: Inputs, dtype: np.dtype[Any], symbols: bool) -> list[Array]:
     return sequences
 
 
-def _as_input(name: str, x: Any, dtype: np.dtype[Any], symbols: bool) -> Array:
+def _as_input(name: str, x: Any, dtype: np.dtype[Any], symbols: bool, time_feature: int | None) -> Array:
     array = np.array(list(x), "U1") if symbols and isinstance(x, str) else _check.array(name, x)
     wanted = "iuU" if symbols else "fiu"
     if array.dtype.kind not in wanted or array.dtype == np.float16:
         expected = "whole numbers or characters" if symbols else "float32, float64 or whole numbers"
         raise TypeError(f"{name} must hold {expected}; got dtype {array.dtype}.")
+    if time_feature is not None and array.ndim > 1 and -array.shape[-1] <= time_feature < array.shape[-1]:
+        array = array.astype(array.dtype if array.dtype.kind != "u" else np.int64)
+        with np.errstate(invalid="ignore"):  # an infinite time less another
+            array[..., time_feature] -= array[..., :1, time_feature]
     with np.errstate(over="ignore"):  # a number beyond the dtype is infinite
         return array if symbols else array.astype(dtype, copy=False)
 
@@ -137,12 +145,11 @@ class Dataset:
             yield rows if lengths is None else rows[np.argsort(-lengths[rows], kind="stable")]
 
 
-def check_finite(inputs: Array | list[Array]) -> None:
-    """No NaN and no infinity: one would make the loss, and with it every weight, NaN."""
-    advice = "Fill them in, or leave those sequences out."
+def check_inputs(inputs: Array | list[Array], check: Callable[[str, Array], None]) -> None:
+    """Nothing that the first layer can't take, by its ``check``: NaN would make the loss and every weight NaN."""
     named = {f"x[{i}]": each for i, each in enumerate(inputs)} if isinstance(inputs, list) else {"x": inputs}
     for name, each in named.items():
-        _check.finite(name, each, advice)
+        check(name, each)
 
 
 def as_weights(weight: npt.ArrayLike, rows: int) -> Array:

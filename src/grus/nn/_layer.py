@@ -36,6 +36,8 @@ class Layer(ABC):
         Largest 2-norm of this layer's gradients; beyond it they are scaled down together.
     """
 
+    time_feature: int | None = None  # which feature of x is a time, for a layer that reads one
+
     def __init__(
         self,
         *,
@@ -58,6 +60,18 @@ class Layer(ABC):
     def infer(self, x: Array) -> dict[str, Any]:
         """The sizes that depend on the data, from the first x."""
         return {}
+
+    def infer_from_all(self, inputs: Array | list[Array]) -> dict[str, Any]:
+        """The same for a model's first layer, from all sequences of the first data."""
+        return self.infer(inputs[0][None])
+
+    def adapt(self, inputs: Array | list[Array]) -> None:
+        """Take statistics anew from the data that a new model is trained on; most layers have none."""
+        return
+
+    def check(self, name: str, x: Array) -> None:
+        """Whether a model's first layer can be trained on x, called ``name``: no NaN and no infinity."""
+        _check.finite(name, x, "Fill them in, leave those sequences out, or begin with GRUD, which takes NaN.")
 
     def shapes(self, sizes: dict[str, Any]) -> Shapes:
         """The parameters' names and shapes."""

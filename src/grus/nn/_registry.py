@@ -11,11 +11,12 @@ from grus.nn.dense import Dense
 from grus.nn.dropout import Dropout
 from grus.nn.embedding import Embedding, OneHot
 from grus.nn.gru import GRU
+from grus.nn.grud import GRUD
 from grus.nn.schedules import Schedule
 from grus.nn.shape import Flatten, Pool
 
 LAYERS: dict[str, type[Layer]] = {
-    cls.__name__: cls for cls in (Dense, Dropout, Embedding, Flatten, GRU, OneHot, Pool)
+    cls.__name__: cls for cls in (Dense, Dropout, Embedding, Flatten, GRU, GRUD, OneHot, Pool)
 }
 
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from grus.nn._data import Array, Inputs, as_inputs, pad
+from grus.nn._data import Array, Inputs, pad
 from grus.nn._layer import Context
 
 if TYPE_CHECKING:
@@ -23,7 +23,7 @@ def layer_shapes(model: Sequential, x: Inputs) -> list[dict[str, dict[str, Shape
 
     A shape that does not fit is an error that names the layer.
     """
-    inputs = as_inputs(x, model.dtype, model.reads_symbols)
+    inputs = model.inputs(x)
     current, lengths = pad(inputs) if isinstance(inputs, list) else (inputs, None)
     context = Context(True, np.random.default_rng(0), lengths)
     found: list[dict[str, dict[str, Shape]]] = []

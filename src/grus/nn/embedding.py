@@ -26,6 +26,14 @@ class _Symbols(Layer):
         known = np.unique(x) if self.vocabulary is None else self.vocabulary
         return {"vocabulary": known.tolist()}
 
+    def infer_from_all(self, inputs: Array | list[Array]) -> dict[str, Any]:
+        """The vocabulary of all sequences."""
+        return self.infer(np.concatenate([np.ravel(each) for each in inputs]))
+
+    def check(self, name: str, x: Array) -> None:
+        """Symbols are looked up when the model runs."""
+        return
+
     def allocate(self, sizes: dict[str, Any], dtype: np.dtype[Any], rng: np.random.Generator) -> None:
         self.vocabulary = np.asarray(sizes["vocabulary"])
         super().allocate(sizes, dtype, rng)

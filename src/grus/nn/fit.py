@@ -11,7 +11,7 @@ import numpy.typing as npt
 from grus import _check
 from grus._files import PathLike, check_folder
 from grus.nn._checkpoint import fingerprint, saved_seed
-from grus.nn._data import Dataset, Inputs, as_inputs, as_weights, check_finite, check_steps
+from grus.nn._data import Dataset, Inputs, as_weights, check_inputs, check_steps
 from grus.nn._layer import Context
 from grus.nn._scores import score
 from grus.nn._targets import as_targets
@@ -64,7 +64,7 @@ def fit(
         Built on first use.
     x : ndarray, shape (N, T, I), or list of N arrays (T_i, I)
         The sequences; (N, T) or (T_i,) symbols or texts where the first layer is OneHot or Embedding. Numbers are
-        converted to the model's dtype, and must be finite in it.
+        converted to the model's dtype, and must be finite in it; but for GRUD, to which NaN says "not observed".
     y : array, shape (N, K)
         The targets; (N,) class indices 0 ... K-1, or (N,) numbers where the model has one output. With an output
         at every step: (N, T, K), or a list of (T_i, K).
@@ -139,10 +139,13 @@ def fit(
     True
     """
     _check_choices(resume, checkpoint, validation_data, validation_fraction, reduction, callbacks)
+    new = not model.built
     model.build(x)
     data = _dataset(model, x, y, sample_weight)
     entropy = _entropy(seed, checkpoint if resume else None)
     data, held_out = _split(model, data, validation_data, validation_fraction, [entropy, 0])
+    if new and validation_fraction:
+        model.layers[0].adapt(data.x)  # without what is held out
     chosen = _metrics(metrics, data)
     settings = Settings(
         get_loss(loss),
@@ -236,9 +239,8 @@ def _entropy(seed: int | None, resumed: PathLike | None) -> int:
 
 
 def _dataset(model: Sequential, x: Inputs, y: Any, weight: npt.ArrayLike | None) -> Dataset:
-    inputs = as_inputs(x, model.dtype, model.reads_symbols)
-    if not model.reads_symbols:
-        check_finite(inputs)
+    inputs = model.inputs(x)
+    check_inputs(inputs, model.layers[0].check)
     sample = model.run(inputs[0][None], Context()).output
     targets = as_targets(y, sample.shape[1:], model.dtype)
     data = Dataset(inputs, targets, None if weight is None else as_weights(weight, len(inputs)))

@@ -53,7 +53,7 @@ class Sequential:
     Parameters
     ----------
     layers : sequence of layers
-        ``OneHot``, ``Embedding``, ``GRU``, ``Pool``, ``Flatten``, ``Dense``, ``Dropout`` of ``grus.nn``.
+        ``OneHot``, ``Embedding``, ``GRU``, ``GRUD``, ``Pool``, ``Flatten``, ``Dense``, ``Dropout`` of ``grus.nn``.
     dtype : {"float32", "float64"}, default "float32"
         Of the parameters and of everything computed; inputs are converted to it.
     seed : int or numpy.random.Generator, optional
@@ -113,12 +113,12 @@ class Sequential:
         Parameters
         ----------
         x : array or list of arrays
-            As for :meth:`fit`. The first layer sees all of it (a vocabulary needs that), the others a sample.
+            As for :meth:`fit`. The first layer sees all of it (a vocabulary and the means of GRUD need that), the
+            others a sample.
         """
         if self.built:
             return self
-        inputs = self._inputs(x)
-        current = np.concatenate([np.ravel(a) for a in inputs]) if self.reads_symbols else inputs[0][None]
+        inputs = self.inputs(x)
         sample = inputs[0][None]
         for layer in self.layers:
             if layer.joined:
@@ -126,9 +126,9 @@ class Sequential:
                     f"the layer {layer.name!r} belongs to another model; make a new one for this model."
                 )
             with self.naming(layer), np.errstate(all="ignore"):  # the sample's shapes matter, not its values
-                layer.allocate(layer.infer(current), self.dtype, self._rng)
+                sizes = layer.infer_from_all(inputs) if layer is self.layers[0] else layer.infer(sample)
+                layer.allocate(sizes, self.dtype, self._rng)
                 sample, _ = layer.forward(sample, Context())
-            current = sample
         self._join_parameters(inputs[0].shape)
         return self
 
@@ -174,7 +174,7 @@ class Sequential:
         lengths : array of int, shape (B,), optional
             Valid steps of each row of a padded array.
         """
-        inputs = self.build(x)._inputs(x)
+        inputs = self.build(x).inputs(x)
         padded, own = pad(inputs) if isinstance(inputs, list) else (inputs, None)
         if lengths is not None:
             own = _check.lengths(lengths, len(padded), padded.shape[1])
@@ -279,7 +279,7 @@ class Sequential:
         -------
         ndarray, shape (N, K); or (N, T, K) where the model outputs sequences, then zeros past each length
         """
-        data = Dataset(self.build(x)._inputs(x))
+        data = Dataset(self.build(x).inputs(x))
         batches = data.batches(_check.size("batch_size", batch_size), group_by_length=True)
         outputs = [(index, self._predict_batch(data, index)) for index in batches]
         longest = max((output for _, output in outputs), key=lambda output: output.shape[1])
@@ -345,8 +345,9 @@ class Sequential:
     def reads_symbols(self) -> bool:
         return isinstance(self.layers[0], (OneHot, Embedding))
 
-    def _inputs(self, x: Inputs) -> Array | list[Array]:
-        return as_inputs(x, self.dtype, self.reads_symbols)
+    def inputs(self, x: Inputs) -> Array | list[Array]:
+        """x as the first layer takes it: one array or a list of arrays, numbers in the model's dtype."""
+        return as_inputs(x, self.dtype, self.reads_symbols, self.layers[0].time_feature)
 
     @contextmanager
     def naming(self, layer: Layer) -> Iterator[None]:
