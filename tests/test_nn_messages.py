@@ -20,8 +20,8 @@ from grus._files import read_tensors
 SOURCE = Path(nn.__file__).parent
 FILES = [
     *(SOURCE / f"{name}.py" for name in (
-        "_checkpoint", "_data", "_layer", "_progress", "_registry", "_scores", "_summary", "_targets", "_trainer",
-        "dense", "dropout", "embedding", "fit", "gru", "grud", "history", "sequential", "shape",
+        "_checkpoint", "_chunks", "_data", "_layer", "_progress", "_registry", "_scores", "_summary", "_targets",
+        "_trainer", "dense", "dropout", "embedding", "fit", "gru", "grud", "history", "sequential", "shape",
     )),
     SOURCE.parent / "_files.py",
 ]  # fmt: skip
@@ -286,6 +286,31 @@ SETTINGS = {
     "monitor of what is not measured": refuse(monitor="val_loss", message=r"monitor must be one of loss; got"),
     "epochs": refuse(epochs=0, message="epochs must be at least 1; got 0"),
     "batch size": refuse(batch_size=2.5, error=TypeError, message="batch_size must be a whole number; got 2.5"),
+    "chunk": refuse(chunk=0, message="chunk must be at least 1; got 0"),
+    "chunk of evaluate": Case(
+        lambda _: built().evaluate(X, Y, loss="mse", chunk=2.5), TypeError, "chunk must be a whole number; got 2.5"
+    ),
+    "chunks of a bidirectional GRU": refuse(
+        chunk=2,
+        model=nn.Sequential([nn.GRU(2, bidirectional=True), nn.Dense(2, "softmax")]),
+        message=r"chunk must be None because of layer 1 \(gru_1\): its reverse direction begins at each "
+        r"sequence's end\. Use bidirectional=False",
+    ),
+    "chunks of a mean": refuse(
+        chunk=2,
+        model=nn.Sequential([nn.GRU(2, sequences=True), nn.Pool("mean"), nn.Dense(2, "softmax")]),
+        message=r"because of layer 2 \(pool_1\): the mean needs all steps of a sequence at once\. Use the last",
+    ),
+    "flattened chunks": refuse(
+        chunk=2,
+        model=nn.Sequential([nn.GRU(2, sequences=True), nn.Flatten(), nn.Dense(2, "softmax")]),
+        message=r"because of layer 2 \(flatten_1\): Flatten needs all steps .*\. Use GRU with sequences=False",
+    ),
+    "chunks of a layer of one's own": refuse(
+        chunk=2,
+        model=nn.Sequential([Deaf(), nn.GRU(2), nn.Dense(2, "softmax")]),
+        message=r"layer 1 \(deaf_1\): whether Deaf can work on parts of a sequence is not known: see Layer\.",
+    ),
     "patience": refuse(patience=0, message="patience must be at least 1; got 0"),
     "checkpoint_every": refuse(checkpoint_every=0, message="checkpoint_every must be at least 1; got 0"),
     "clip_norm": refuse(clip_norm=0, message="clip_norm must be above 0; got 0"),

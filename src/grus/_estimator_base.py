@@ -55,6 +55,7 @@ class GRUEstimator(BaseEstimator, ABC):  # type: ignore[misc]  # scikit-learn ha
         learning_rate: Any = parts.LEARNING_RATE,
         epochs: int = 60,
         batch_size: int = 32,
+        chunk: int | None = None,
         clip_norm: float | None = 1.0,
         standardise: bool = True,
         early_stopping: bool = False,
@@ -72,7 +73,8 @@ class GRUEstimator(BaseEstimator, ABC):  # type: ignore[misc]  # scikit-learn ha
         self.activation, self.gate_activation = activation, gate_activation
         self.update_bias, self.init = update_bias, init
         self.optimiser, self.learning_rate, self.epochs = optimiser, learning_rate, epochs
-        self.batch_size, self.clip_norm, self.standardise = batch_size, clip_norm, standardise
+        self.batch_size, self.chunk = batch_size, chunk
+        self.clip_norm, self.standardise = clip_norm, standardise
         self.early_stopping, self.validation_fraction = early_stopping, validation_fraction
         self.patience, self.group_by_length, self.dtype = patience, group_by_length, dtype
         self.random_state, self.progress = random_state, progress
@@ -188,6 +190,7 @@ class GRUEstimator(BaseEstimator, ABC):  # type: ignore[misc]  # scikit-learn ha
                 patience=self.patience if self.early_stopping else None,
                 epochs=self.epochs,
                 batch_size=self.batch_size,
+                chunk=self.chunk,
                 clip_norm=self.clip_norm,
                 group_by_length=self.group_by_length,
                 progress=self.progress,

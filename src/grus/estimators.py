@@ -59,6 +59,9 @@ class GRUClassifier(ClassifierMixin, GRUEstimator):
         How often training sees each sequence, at most.
     batch_size : int, default 32
         Sequences in a step of training.
+    chunk : int or None, default None
+        Truncated backpropagation: training takes so many steps at once, and a sequence's gradient does not reach
+        beyond its last chunk (see :func:`grus.nn.fit`). Needs ``pool="last"`` and ``bidirectional=False``.
     clip_norm : float or None, default 1
         Largest 2-norm of all gradients together; None: not clipped.
     standardise : bool, default True
@@ -151,6 +154,7 @@ class GRUClassifier(ClassifierMixin, GRUEstimator):
         learning_rate: Any = parts.LEARNING_RATE,
         epochs: int = 60,
         batch_size: int = 32,
+        chunk: int | None = None,
         clip_norm: float | None = 1.0,
         standardise: bool = True,
         class_weight: Any = None,
@@ -168,7 +172,7 @@ class GRUClassifier(ClassifierMixin, GRUEstimator):
             hidden_size, num_layers, bidirectional=bidirectional, reset_after=reset_after, pool=pool,
             dropout=dropout, activation=activation, gate_activation=gate_activation, update_bias=update_bias,
             init=init, optimiser=optimiser, learning_rate=learning_rate, epochs=epochs, batch_size=batch_size,
-            clip_norm=clip_norm, standardise=standardise, early_stopping=early_stopping,
+            chunk=chunk, clip_norm=clip_norm, standardise=standardise, early_stopping=early_stopping,
             validation_fraction=validation_fraction, patience=patience, group_by_length=group_by_length,
             dtype=dtype, random_state=random_state, progress=progress, checkpoint=checkpoint, resume=resume,
         )  # fmt: skip
@@ -279,7 +283,9 @@ class GRURegressor(RegressorMixin, GRUEstimator):
         What of the states goes into the dense layer: the last, or the mean or the largest over all steps.
     dropout : float, default 0
         In training, the rate of dropout on the pooled states and between the layers.
-    optimiser, learning_rate, epochs, batch_size, clip_norm, standardise, group_by_length, dtype, random_state
+    optimiser, learning_rate, epochs, batch_size, chunk, clip_norm, standardise, group_by_length
+        Of training, as in :class:`GRUClassifier`.
+    dtype, random_state
         Of training, as in :class:`GRUClassifier`.
     early_stopping, validation_fraction, patience
         As in :class:`GRUClassifier`, but the part set aside is drawn from all sequences alike.

@@ -15,12 +15,17 @@ Array = np.ndarray[Any, np.dtype[Any]]
 Shapes = dict[str, tuple[int, ...]]
 
 
+class States(dict[str, tuple[Array, ...]]):
+    """What layers carry from one chunk of a batch to the next, by the layer's name: arrays (K, B, ...)."""
+
+
 class Context(NamedTuple):
     """What a pass through the model carries besides the data."""
 
     training: bool = False
     rng: np.random.Generator | None = None  # where dropout masks come from
     lengths: Array | None = None  # (B,) valid steps of each row
+    states: States | None = None  # where sequences come in chunks: what the chunk before left, to be replaced
 
 
 class Layer(ABC):
@@ -72,6 +77,14 @@ class Layer(ABC):
     def check(self, name: str, x: Array) -> None:
         """Whether a model's first layer can be trained on x, called ``name``: no NaN and no infinity."""
         _check.finite(name, x, "Fill them in, leave those sequences out, or begin with GRUD, which takes NaN.")
+
+    def obstacle_to_chunks(self) -> str:
+        """Why the layer can't go through sequences chunk by chunk; empty where it can.
+
+        It can where each step is computed alone, or where all that earlier steps leave is kept in
+        ``context.states``. A layer of your own says so by returning "" here.
+        """
+        return f"whether {self.kind} can work on parts of a sequence is not known: see Layer.obstacle_to_chunks."
 
     def shapes(self, sizes: dict[str, Any]) -> Shapes:
         """The parameters' names and shapes."""

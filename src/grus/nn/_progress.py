@@ -14,8 +14,8 @@ _QUIET = ("learning_rate", "seconds")
 class Progress(Protocol):
     """What training tells."""
 
-    def batch(self, epoch: int, done: int, of: int) -> None:
-        """A batch of the epoch is done."""
+    def batch(self, epoch: int, done: float, of: int) -> None:
+        """So many of the epoch's batches are done; a part of one where sequences come in chunks."""
 
     def epoch(self, epoch: int, row: Mapping[str, float], sequences: int) -> None:
         """An epoch is done; row is what the history got."""
@@ -27,7 +27,7 @@ class Progress(Protocol):
 class Silent:
     """Tells nothing."""
 
-    def batch(self, epoch: int, done: int, of: int) -> None:
+    def batch(self, epoch: int, done: float, of: int) -> None:
         """Nothing."""
 
     def epoch(self, epoch: int, row: Mapping[str, float], sequences: int) -> None:
@@ -73,7 +73,7 @@ class Bar:
         self._task = self._bar.add_task("", total=epochs, completed=start, text="")
         self._bar.start()
 
-    def batch(self, epoch: int, done: int, of: int) -> None:
+    def batch(self, epoch: int, done: float, of: int) -> None:
         self._bar.update(self._task, completed=epoch - 1 + done / of)
 
     def epoch(self, epoch: int, row: Mapping[str, float], sequences: int) -> None:

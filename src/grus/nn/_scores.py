@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from grus.nn._chunks import chunks
 from grus.nn._data import Batch, Dataset
 from grus.nn._layer import Context
 from grus.nn.dense import Dense
@@ -42,18 +43,17 @@ class Head:
 
 
 class Scores:
-    """The mean loss and the metrics of an epoch."""
+    """The mean loss and the metrics of an epoch of so many sequences."""
 
-    def __init__(self, head: Head, metrics: Sequence[Metric]) -> None:
-        self.head, self.metrics = head, metrics
-        self.total = self.count = 0.0
+    def __init__(self, head: Head, metrics: Sequence[Metric], count: int) -> None:
+        self.head, self.metrics, self.count = head, metrics, count
+        self.total = 0.0
         self.pairs: list[tuple[Array, Array]] = []
 
     def add(self, output: Array, batch: Batch, losses: Array) -> None:
-        """Count a batch; ``losses`` are those of each sample (and step)."""
+        """Count a batch, or a chunk of one; ``losses`` are those of each sample (and step)."""
         assert batch.y is not None  # training data has targets
         self.total += float((losses * batch.weight).sum(where=batch.weight > 0))
-        self.count += len(batch.y)
         if self.metrics:
             used = batch.weight > 0
             self.pairs.append((batch.y[used], output[used]))
@@ -80,12 +80,20 @@ def decide(outputs: Array) -> Array:
 
 
 @np.errstate(over="ignore", invalid="ignore")  # an infinite loss is a result, as in the losses themselves
-def score(model: Sequential, data: Dataset, loss: Loss, metrics: Sequence[Metric], batch_size: int) -> Scores:
-    """Run the model outside training over data with targets."""
-    scores = Scores(Head(model, loss), metrics)
+def score(
+    model: Sequential,
+    data: Dataset,
+    loss: Loss,
+    metrics: Sequence[Metric],
+    batch_size: int,
+    chunk: int | None = None,
+) -> Scores:
+    """Run the model outside training over data with targets, on so many steps at once."""
+    scores = Scores(Head(model, loss), metrics, len(data))
     for index in data.batches(batch_size, group_by_length=True):
-        batch = data.batch(index)
-        output = model.run(batch.x, Context(lengths=batch.lengths), scores.head.fused).output
-        assert batch.y is not None  # evaluate and fit demand targets
-        scores.add(output, batch, scores.head.value(output, batch.y))
+        for batch, _, rows, states, *_ in chunks(data.batch(index), chunk):
+            output = model.run(batch.x, Context(lengths=batch.lengths, states=states), scores.head.fused).output
+            assert batch.y is not None  # evaluate and fit demand targets
+            if rows:
+                scores.add(output, batch, scores.head.value(output, batch.y))
     return scores

@@ -12,7 +12,8 @@ import numpy as np
 
 from grus._files import PathLike
 from grus.nn._checkpoint import State, load_state, save_state
-from grus.nn._data import Batch, Dataset
+from grus.nn._chunks import Chunk, chunks
+from grus.nn._data import Dataset
 from grus.nn._layer import Context
 from grus.nn._progress import make_progress
 from grus.nn._scores import Head, Scores, score
@@ -46,6 +47,7 @@ class Settings:
     checkpoint: PathLike | None
     checkpoint_every: int
     progress: Any
+    chunk: int | None = None
 
 
 class Trainer:
@@ -87,7 +89,8 @@ class Trainer:
         row, rate = self._train_epoch(number, progress)
         if self.held_out is not None:
             settings = self.settings
-            scores = score(self.model, self.held_out, settings.loss, settings.metrics, settings.batch_size)
+            how = (settings.loss, settings.metrics, settings.batch_size, settings.chunk)
+            scores = score(self.model, self.held_out, *how)
             row |= scores.row("val_")
         row |= {"learning_rate": rate, "seconds": time.perf_counter() - started}
         self.model.history.append(row)
@@ -107,26 +110,29 @@ class Trainer:
         rng = np.random.default_rng([self.seed, number])
         order = rng if settings.shuffle else None
         batches = list(self.data.batches(settings.batch_size, order, settings.group_by_length))
-        scores, rate = Scores(self.head, settings.metrics), 0.0
+        scores, rate = Scores(self.head, settings.metrics, len(self.data)), 0.0
         for done, index in enumerate(batches):
-            at = number - 1 + done / len(batches)
-            rate = settings.optimiser.schedule(at, settings.epochs)
-            self._step(self.data.batch(index), scores, self._rates(at, rate), rng)
-            progress.batch(number, done + 1, len(batches))
+            for chunk in chunks(self.data.batch(index), settings.chunk):
+                at = number - 1 + (done + chunk.start) / len(batches)
+                rate = settings.optimiser.schedule(at, settings.epochs)
+                self._step(chunk, scores, self._rates(at, rate), rng)
+                progress.batch(number, done + chunk.end, len(batches))
         if not np.isfinite(self.model.flat).all():
             raise self._diverged("a weight is infinite or NaN")
         return scores.row(), rate
 
-    def _step(self, batch: Batch, scores: Scores, rate: float | Array, rng: np.random.Generator) -> None:
-        """Forward, backward, clip, update."""
-        model, head, settings = self.model, self.head, self.settings
+    def _step(self, chunk: Chunk, scores: Scores, rate: float | Array, rng: np.random.Generator) -> None:
+        """Forward, backward, clip, update; forward alone where no row of the chunk has a target."""
+        model, head, settings, batch = self.model, self.head, self.settings, chunk.batch
         assert batch.y is not None  # training data has targets
-        output, tape = model.record(batch.x, Context(True, rng, batch.lengths), head.fused)
+        output, tape = model.record(batch.x, Context(True, rng, batch.lengths, chunk.states), head.fused)
+        if not chunk.rows:
+            return
         losses, dy = head.value_and_gradient(output, batch.y)
         scores.add(output, batch, losses)
         if not math.isfinite(scores.total):
             raise self._diverged(f"the loss is {scores.total}")
-        weight = (batch.weight / len(batch.y) if settings.average else batch.weight).astype(model.dtype)
+        weight = (chunk.weight / chunk.rows if settings.average else chunk.weight).astype(model.dtype)
         model.fill(self.gradients, tape, dy * weight[..., None])
         for layer, own in zip(model.layers, self.gradients, strict=True):
             if layer.clip_norm is not None:

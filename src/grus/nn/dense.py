@@ -101,6 +101,9 @@ class Dense(Layer):
     def _temperature(self, like: Array) -> Any:
         return like.dtype.type(self.activation.parameters.get("temperature", 1.0))
 
+    def obstacle_to_chunks(self) -> str:
+        return ""
+
     def options(self) -> dict[str, Any]:
         return {"units": self.units, "activation": self.activation.config(), "bias": self.bias}
 

@@ -65,5 +65,8 @@ class Dropout(Layer):
     def backward(self, tape: Array | None, dy: Array, gradients: Parameters) -> Array:
         return dy if tape is None else dy * tape
 
+    def obstacle_to_chunks(self) -> str:
+        return ""
+
     def options(self) -> dict[str, Any]:
         return {"rate": self.rate, "axis": list(self.axis)}

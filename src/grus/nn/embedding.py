@@ -34,6 +34,9 @@ class _Symbols(Layer):
         """Symbols are looked up when the model runs."""
         return
 
+    def obstacle_to_chunks(self) -> str:
+        return ""
+
     def allocate(self, sizes: dict[str, Any], dtype: np.dtype[Any], rng: np.random.Generator) -> None:
         self.vocabulary = np.asarray(sizes["vocabulary"])
         super().allocate(sizes, dtype, rng)

@@ -1,4 +1,7 @@
-"""Training a :class:`grus.nn.Sequential`, and measuring it."""
+"""Training a :class:`grus.nn.Sequential`, and measuring it.
+
+Longer than 300 lines because its docstrings explain every setting; the code is about half.
+"""
 
 from __future__ import annotations
 
@@ -11,6 +14,7 @@ import numpy.typing as npt
 from grus import _check
 from grus._files import PathLike, check_folder
 from grus.nn._checkpoint import fingerprint, saved_seed
+from grus.nn._chunks import check_chunks
 from grus.nn._data import Dataset, Inputs, as_weights, check_inputs, check_steps
 from grus.nn._layer import Context
 from grus.nn._scores import score
@@ -39,6 +43,7 @@ def fit(
     learning_rate: float | Schedule | None = None,
     epochs: int = 10,
     batch_size: int = 32,
+    chunk: int | None = None,
     metrics: Sequence[str | Metric] = (),
     sample_weight: npt.ArrayLike | None = None,
     validation_data: Validation = None,
@@ -77,6 +82,12 @@ def fit(
         The optimiser's own default when omitted. A layer's ``learning_rate`` goes before it.
     epochs, batch_size : int, default 10 and 32
         The last batch of an epoch may be smaller; it is never dropped.
+    chunk : int, optional
+        Truncated backpropagation: a batch is cut along time into chunks of so many steps, and each is a step of
+        the optimiser. The GRUs' states are carried from chunk to chunk, their gradients are not, so what a step
+        keeps does not grow with the length of the sequences. With an output at every step each chunk descends its
+        own mean loss. With one output for each sequence a row's loss comes with its last chunk, beyond which its
+        gradient does not reach; the chunks before only move the state on. Dropout masks are new in each chunk.
     metrics : sequence of str or Metric
         ``"accuracy"``, ``"precision"``, ``"recall"``, ``"fscore"``, ``"specificity"``, ``"npv"``, ``"mse"``, ...
     sample_weight : array, shape (N,), optional
@@ -163,6 +174,7 @@ def fit(
         checkpoint,
         _check.size("checkpoint_every", checkpoint_every),
         progress,
+        _chunk(chunk, model),
     )
     trainer = Trainer(model, settings, data, held_out)
     trainer.seed = entropy
@@ -183,6 +195,7 @@ def evaluate(
     metrics: Sequence[str | Metric] = (),
     sample_weight: npt.ArrayLike | None = None,
     batch_size: int = 256,
+    chunk: int | None = None,
 ) -> dict[str, float]:
     """The mean loss and the metrics of a model on data, outside training.
 
@@ -192,6 +205,8 @@ def evaluate(
         As for :func:`fit`.
     batch_size : int, default 256
         Sequences that are run together.
+    chunk : int, optional
+        Run so many steps at once, carrying the states: the same numbers in less memory.
 
     Returns
     -------
@@ -208,7 +223,8 @@ def evaluate(
     """
     data = _dataset(model.build(x), x, y, sample_weight)
     chosen = _metrics(metrics, data)
-    return score(model, data, get_loss(loss), chosen, _check.size("batch_size", batch_size)).row()
+    batch_size = _check.size("batch_size", batch_size)
+    return score(model, data, get_loss(loss), chosen, batch_size, _chunk(chunk, model)).row()
 
 
 def _check_choices(
@@ -246,6 +262,14 @@ def _dataset(model: Sequential, x: Inputs, y: Any, weight: npt.ArrayLike | None)
     data = Dataset(inputs, targets, None if weight is None else as_weights(weight, len(inputs)))
     check_steps(data)
     return data
+
+
+def _chunk(chunk: int | None, model: Sequential) -> int | None:
+    """A number of steps that this model can take at once."""
+    if chunk is None:
+        return None
+    check_chunks(model)
+    return _check.size("chunk", chunk)
 
 
 def _metrics(metrics: Sequence[str | Metric], data: Dataset) -> list[Metric]:

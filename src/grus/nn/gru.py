@@ -65,11 +65,19 @@ class GRU(Layer):
 
     def forward(self, x: Array, context: Context) -> tuple[Array, Any]:
         sequence_axes("GRU", x)
-        if not context.training:
-            output, h_n = self.core(x, lengths=context.lengths)
-            return self._select(output, h_n), None
-        output, h_n, tape = self.core.forward(x, lengths=context.lengths, rng=context.rng)
+        tape, h0 = None, None if context.states is None else context.states.get(self.name, (None,))[0]
+        if context.training:
+            output, h_n, tape = self.core.forward(x, h0, lengths=context.lengths, rng=context.rng)
+        else:
+            output, h_n = self.core(x, h0, lengths=context.lengths)
+        if context.states is not None:
+            context.states[self.name] = (h_n,)
         return self._select(output, h_n), tape
+
+    def obstacle_to_chunks(self) -> str:
+        if self.core.bidirectional:
+            return "its reverse direction begins at each sequence's end. Use bidirectional=False."
+        return ""
 
     def _select(self, output: Array, h_n: Array) -> Array:
         return output if self.sequences else np.concatenate(h_n[-self.core.directions :], axis=-1)

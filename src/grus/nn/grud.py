@@ -10,7 +10,7 @@ import grus.layer as layers
 from grus import _check, functional
 from grus.functional import GRUParams
 from grus.nn._data import without_padding
-from grus.nn._decay import Array, Filled, Seen, fill, fill_backward, observe
+from grus.nn._decay import Array, Before, Filled, Seen, fill, fill_backward, known_after, observe
 from grus.nn._layer import Context, Layer, Shapes, sequence_axes
 from grus.parameters import Parameters, gru_shapes
 
@@ -25,6 +25,7 @@ class Tape(NamedTuple):
     run: functional.Tape
     seen: Seen
     filled: Filled
+    begun: bool  # False where the sequences go on from an earlier chunk
 
 
 class GRUD(Layer):
@@ -179,20 +180,37 @@ class GRUD(Layer):
             np.broadcast_to(True, x.shape[:2]) if lengths is None else np.arange(x.shape[1]) < lengths[:, None]
         )
         self._check_times("x", times, inside)
-        values = values.swapaxes(0, 1)
-        seen = observe(values, times.T, self._sizes["interval"])
-        filled = fill(values, seen, np.array(self._sizes["means"], x.dtype), self.parameters)
+        h0, before = self._carried(context)
+        seen = observe(values.swapaxes(0, 1), times.T, self._sizes["interval"], before)
+        filled = fill(seen, np.array(self._sizes["means"], x.dtype), self.parameters)
         output, h_n, run = functional.gru_forward(
             np.concatenate([filled.x, seen.mask.astype(x.dtype)], axis=-1),
-            None,
+            h0,
             GRUParams(*(self.parameters.get(f"{name}_l0") for name in _ARRAYS)),  # type: ignore[arg-type]
             decay=filled.gamma_h,
             lengths=lengths,
             training=context.training,
             **self._formulation(),
         )
+        self._carry(context, h_n, known_after(seen), x.shape[1])
         y = output.swapaxes(0, 1) if self.sequences else h_n
-        return y, None if run is None else Tape(run, seen, filled)
+        return y, None if run is None else Tape(run, seen, filled, before is None)
+
+    def _carried(self, context: Context) -> tuple[Array | None, Before | None]:
+        """The state and what is known from the chunk before."""
+        if context.states is None or self.name not in context.states:
+            return None, None
+        h, x, times = (each[0] for each in context.states[self.name])
+        return h, Before(x, times)
+
+    def _carry(self, context: Context, h: Array, known: Before, steps: int) -> None:
+        """Leave them to the next chunk, whose steps are counted from 0 where x holds no times."""
+        if context.states is not None:
+            elapsed = steps if self.time_feature is None else 0
+            context.states[self.name] = (h[None], known.x[None], known.times[None] - elapsed)
+
+    def obstacle_to_chunks(self) -> str:
+        return ""
 
     def backward(self, tape: Tape, dy: Array, gradients: Parameters) -> Array:
         d_output, d_h_n = (dy.swapaxes(0, 1), None) if self.sequences else (None, dy)
@@ -200,12 +218,17 @@ class GRUD(Layer):
         assert d.x is not None  # they were given
         assert d.decay is not None
         F = tape.seen.mask.shape[2]
-        below = fill_backward(d.x[..., :F], d.decay, *tape[1:], self._sizes["interval"], self.parameters)
+        kept = (tape.seen, tape.filled, self._sizes["interval"], self.parameters)
+        below = fill_backward(d.x[..., :F], d.decay, *kept)
         found = {f"{name}_l0": getattr(d.params, name) for name in _ARRAYS} | below.parameters
         for name, view in gradients.items():
             view[...] = found[name]
-        dx = below.x.swapaxes(0, 1)
-        return dx if self.time_feature is None else np.insert(dx, self._column(F + 1), below.times.T, axis=2)
+        dx, d_times = below.x[1:].swapaxes(0, 1), below.times[1:].T
+        if tape.begun:
+            d_times[:, :1] += below.times[
+                :1
+            ].T  # from the first step (D1) counts where nothing was observed before
+        return dx if self.time_feature is None else np.insert(dx, self._column(F + 1), d_times, axis=2)
 
     def _split(self, x: Array) -> tuple[Array, Array]:
         """x (..., T, I) as its times (..., T) and its values (..., T, F)."""

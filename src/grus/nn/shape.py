@@ -31,6 +31,9 @@ class Flatten(Layer):
             )
         return x.reshape(len(x), -1), x.shape
 
+    def obstacle_to_chunks(self) -> str:
+        return "Flatten needs all steps of a sequence at once. Use GRU with sequences=False instead."
+
     def backward(self, tape: tuple[int, ...], dy: Array, gradients: Parameters) -> Array:
         return dy.reshape(tape)
 
@@ -63,6 +66,11 @@ class Pool(Layer):
         if self.how == "max":
             return _largest(x, context.lengths)
         return (_mean if self.how == "mean" else _last)(x, context.lengths)
+
+    def obstacle_to_chunks(self) -> str:
+        if self.how == "last":
+            return ""
+        return f"the {self.how} needs all steps of a sequence at once. Use the last, or an output at every step."
 
     def backward(self, tape: Array, dy: Array, gradients: Parameters) -> Array:
         return dy[:, None] * tape
