@@ -197,6 +197,8 @@ def broadcast(name: str, value: Any, shape: Shape, to: np.dtype[Any], why: str) 
     if value is None:
         return None
     result = floating(name, value, to, "x and the parameters are")
+    if result.shape == shape:  # the usual case: NumPy takes long to make a view
+        return result
     if result.ndim != len(shape) or any(
         got not in (1, want) for got, want in zip(result.shape, shape, strict=True)
     ):
