@@ -171,7 +171,7 @@ def ulps(value: np.ndarray, exact: np.ndarray) -> np.ndarray:
 
 def activate(name: str, a: np.ndarray) -> np.ndarray:
     out = np.empty_like(a)
-    _core.activate(out, a, _core.Activation(getattr(_core.Function, name), 1.0, 0.0))
+    _core.activate(out, a, _core.Activation(getattr(_core.Function, name), 1.0, 0.0, 0.0))
     return out
 
 

@@ -21,7 +21,7 @@ pytestmark = pytest.mark.skipif(not ISAS, reason="no compiled kernels for this p
 
 BOUNDED = {"tanh", "sigmoid", "softsign", "hard_sigmoid", "hard_sigmoid_keras2"}
 # Their derivatives jump, so that the last bit of a float32 may decide about all of a gradient.
-KINKED = {"relu", "leaky_relu", "hard_sigmoid", "hard_sigmoid_keras2"}
+KINKED = {"relu", "leaky_relu", "hard_sigmoid", "hard_sigmoid_keras2", "clip"}
 
 
 def random_sizes(rng: np.random.Generator) -> tuple[int, int, int, int]:
@@ -32,9 +32,9 @@ def random_sizes(rng: np.random.Generator) -> tuple[int, int, int, int]:
 
 def moderate(params: grus.GRUParams, bounded: bool) -> grus.GRUParams:
     """Parameters that saturate no gate, since 1 - n^2 then loses its digits, and let no state grow without end."""
-    I, H = params.weight_ih.shape[1], params.weight_hh.shape[1]
+    I, H = params.weight_ih.shape[1], len(params.weight_hh) // 3
     scale = 0.25 if bounded else 0.06 / H
-    params = grus.GRUParams(*(p if p is None else p * p.dtype.type(scale) for p in params))
+    params = grus.GRUParams(*(p if p is None else p * p.dtype.type(scale) for p in params[:4]), *params[4:])
     return params._replace(weight_ih=params.weight_ih * params.weight_ih.dtype.type(np.sqrt(H / I)))
 
 
@@ -49,7 +49,46 @@ def random_problem(number: int) -> tuple[Run, set[str]]:
     kind = str(rng.choice(["plain", "lengths", "mask", "reset", "all"]))
     run = Run(random_sizes(rng), str(rng.choice(["float32", "float64"])), kind, number, **options)
     run.params = moderate(run.params, bounded=BOUNDED.issuperset(names))
-    return run, set(names)
+    if rng.random() < 0.6:  # the rest are left to the fused kernels
+        add_options(run, rng, bounded=BOUNDED.issuperset(names))
+    return run, set(names) | ({"clip"} & set(run.options))
+
+
+def add_options(run: Run, rng: np.random.Generator, bounded: bool) -> None:
+    """Each option that there is, with a chance of a quarter."""
+    T, B, I = run.x.shape
+    H, dtype = run.h0.shape[1], run.x.dtype
+
+    def given() -> bool:
+        return bool(rng.random() < 0.25)
+
+    def mask(*shape: int) -> np.ndarray:
+        return ((rng.random(shape) < 0.7) / 0.7).astype(dtype)
+
+    if given():
+        run.options |= {"reset_after": True, "formulation": "candidate"}
+    if given():
+        blocks = int(rng.choice([k for k in range(1, H + 1) if H % k == 0]))
+        run.options["blocks"] = blocks
+        run.params = run.params._replace(weight_hh=np.ascontiguousarray(run.params.weight_hh[:, : H // blocks]))
+    if given() and bounded and I > 2:  # normalised sums of one or two numbers have next to no gradient
+        gains = rng.standard_normal((2, 3 * H)).astype(dtype) * dtype.type(0.5)
+        run.params = run.params._replace(gain_ih=gains[0], gain_hh=gains[1])
+    if given():
+        run.options["clip"] = float(rng.uniform(0.2, 2))
+    if given():
+        run.options["decay"] = rng.random((T, B, H)).astype(dtype)
+    if given():
+        run.options["recurrent_mask"] = mask(B, 3 * H)
+    if given():
+        run.options["input_mask"] = mask(B, 3 * H)
+    if given():
+        run.options["zoneout"] = rng.random((T, B, H) if given() else (1, 1, H)).astype(dtype)
+    if given():
+        run.options["truncate"] = int(rng.integers(0, T + 2))
+    elif given():
+        run.options["gradient_clip"] = float(rng.uniform(0.01, 0.5))
+    run.options["save"] = str(rng.choice(["gates", "outputs"]))
 
 
 def widened(run: Run) -> Run:
@@ -58,9 +97,10 @@ def widened(run: Run) -> Run:
     wide.params = grus.GRUParams(*(p if p is None else p.astype(np.float64) for p in run.params))
     for name in ("x", "d_output", "h0", "d_h_n"):
         setattr(wide, name, getattr(run, name).astype(np.float64))
-    wide.options = dict(run.options)
-    if "reset_state" in wide.options:
-        wide.options["reset_state"] = wide.options["reset_state"].astype(np.float64)
+    wide.options = {
+        name: value.astype(np.float64) if isinstance(value, np.ndarray) and value.dtype.kind == "f" else value
+        for name, value in run.options.items()
+    }
     return wide
 
 

@@ -8,6 +8,7 @@ import pytest
 import grus
 from native_cases import ISAS, Run, assert_same_bits, instruction_set
 from test_native import python
+from test_random_problems import add_options
 
 pytestmark = pytest.mark.skipif(not ISAS, reason="no compiled kernels for this processor")
 
@@ -37,6 +38,21 @@ def test_any_number_of_threads(sizes: tuple[int, ...], reset_after: bool, dtype:
                 grus.set_num_threads(threads)
                 assert_same_bits(run(), expected)
                 np.testing.assert_array_equal(run.forward() if kind == "plain" else alone, alone)
+
+
+@pytest.mark.parametrize("isa", ISAS)
+@pytest.mark.parametrize("sizes", [BY_ROWS, BY_UNITS, LONG])
+def test_options_on_any_number_of_threads(sizes: tuple[int, ...], isa: str) -> None:
+    for number in range(8):
+        rng = np.random.default_rng(number)
+        run = Run(sizes, DTYPES[number % 2], "all" if number % 3 else "plain", number, reverse=bool(number % 2))
+        add_options(run, rng, bounded=True)
+        with instruction_set(isa):
+            grus.set_num_threads(1)
+            expected = run()
+            for threads in (2, 3, 5):
+                grus.set_num_threads(threads)
+                assert_same_bits(run(), expected)
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
