@@ -1,4 +1,4 @@
-"""Writes ``golden/*.npz`` from PyTorch, ONNX and ONNX Runtime: ``python tests/make_golden.py``.
+"""Writes ``golden/*.npz`` from PyTorch, ONNX, ONNX Runtime and MyGrad: ``python tests/make_golden.py``.
 
 Inputs come from NumPy with fixed seeds, so a file changes only where the other library's numbers do.
 """
@@ -6,11 +6,15 @@ Inputs come from NumPy with fixed seeds, so a file changes only where the other 
 from __future__ import annotations
 
 import json
+import os
+import subprocess
+import sys
 from typing import Any
 
 import numpy as np
 
 import grus
+import mygrad_runs
 from test_golden import FOLDER, PARAMETER
 from test_onnx import run_onnx
 from test_torch import random_call, run_torch
@@ -61,6 +65,8 @@ def main() -> None:
             call = {"x": drawn["x"], "h0": drawn["h0"], **besides}
             results = dict(zip(("output", "h_n"), run_onnx(library, gru, **call), strict=True))
             write(f"{library}_{'after' if reset_after else 'before'}_{dtype}", gru, call, results)
+    alone = os.environ | {"NUMBA_DISABLE_JIT": "1"}  # else it compiles for a minute
+    subprocess.run([sys.executable, mygrad_runs.__file__, str(FOLDER), "0"], env=alone, check=True)
 
 
 if __name__ == "__main__":

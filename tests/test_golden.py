@@ -62,7 +62,7 @@ def test_no_file_is_missing() -> None:
     assert files_of("onnx") == ["onnx_after_float64", "onnx_before_float64"]
 
 
-@pytest.mark.parametrize("name", files_of("*"))
+@pytest.mark.parametrize("name", files_of("torch") + files_of("onnx*"))  # test_mygrad.py reads the others
 def test_equals_the_other_library(name: str) -> None:
     compare(*load(name))
 
@@ -76,4 +76,4 @@ def test_the_files_hold_every_gradient(name: str) -> None:
 
 
 def test_the_files_are_small() -> None:
-    assert sum(path.stat().st_size for path in FOLDER.iterdir()) < 100_000
+    assert sum(path.stat().st_size for path in FOLDER.iterdir()) < 120_000

@@ -345,7 +345,7 @@ class Case:
         return self.states[0][self.order[i - 1], b] if i else self.arrays["h0"][b]
 
     def windows(self, arrays: dict[str, Array]) -> complex:
-        """The loss, each step's share of it unrolled over a window of k + 1 valid steps, the last of which is its own.
+        """The loss, each step's share of it unrolled over a window: of k valid steps before its own, and its own.
 
         The state that a window begins with is held fixed; where there are fewer steps, h0 is what it begins with.
         """
