@@ -1,7 +1,7 @@
 """Runs MyGrad's ``gru`` on random arrays: ``python tests/mygrad_runs.py FOLDER SEED ...`` writes what it got.
 
-In a process of its own, because MyGrad compiles for a minute unless NUMBA_DISABLE_JIT=1 is set before its import, and
-because it draws its dropout from NumPy's global state. grus is not used here.
+In a process of its own, because MyGrad compiles for a minute unless NUMBA_DISABLE_JIT=1 is set before its import,
+and because it draws its dropout from NumPy's global state. grus is not used here.
 """
 
 from __future__ import annotations

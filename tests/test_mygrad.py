@@ -1,8 +1,8 @@
 """MyGrad's ``gru``: the same outputs and gradients, given the masks that it drew, for every ``bp_lim``.
 
 What it wrote is stored, so that a plain pytest needs no MyGrad; where there is one, it is run again on more sizes.
-Its names: U and W map the input and the state, (C, D) and (D, D), with one bias a gate; s is (T+1, N, D), and s[0] is
-the initial state, which gets no gradient. Its dropout multiplies W with a mask, the same for all rows, and the
+Its names: U and W map the input and the state, (C, D) and (D, D), with one bias a gate; s is (T+1, N, D), and s[0]
+is the initial state, which gets no gradient. Its dropout multiplies W with a mask, the same for all rows, and the
 projected input, before its bias, with another, the same at all steps.
 """
 
