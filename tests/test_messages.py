@@ -15,8 +15,8 @@ import grus
 from grus import _core, _engine, nn
 
 MODULES = (
-    "_check", "_engine", "_formulation", "_layout", "_stack", "activations", "equations", "functional",
-    "gradcheck", "layer", "parameters", "reference",
+    "_check", "_engine", "_formulation", "_layout", "_stack", "_trace", "activations", "equations",
+    "functional", "gradcheck", "layer", "parameters", "reference",
 )  # fmt: skip
 FOLDER = Path(grus.__file__).parent
 

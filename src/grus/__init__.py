@@ -3,6 +3,7 @@
 from typing import TYPE_CHECKING, Any
 
 from grus._engine import cpu_info, engine_name, instruction_set, num_threads, set_num_threads, use_engine
+from grus._trace import Trace
 from grus.activations import Activation
 from grus.functional import GRUGradients, GRUParams, gru_backward, gru_forward
 from grus.gradcheck import gradcheck
@@ -23,6 +24,7 @@ __all__ = [
     "GRURegressor",
     "GRUTraining",
     "Gradients",
+    "Trace",
     "cpu_info",
     "datasets",
     "engine_name",

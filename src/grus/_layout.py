@@ -47,6 +47,12 @@ class Layout(NamedTuple):
         """(layers*directions, B, H) without the batch axis that the user's x did not have."""
         return a if self.batched else a[:, 0]
 
+    def leave_each(self, a: Array) -> Array:
+        """(layers*directions, T, B, ...) as the user's layout has each of them."""
+        if not self.batched:
+            return a[:, :, 0]
+        return a.swapaxes(1, 2) if self.batch_first else a
+
     def flags(self, name: str, value: Any) -> Array | None:
         """A mask or resets as (T, B)."""
         if value is None:

@@ -15,6 +15,7 @@ from grus import _check, functional
 from grus._formulation import ActivationLike, formulated
 from grus._layout import Layout
 from grus._stack import Given, Stack, Tape, stack_backward, stack_forward
+from grus._trace import Trace, traced
 from grus.parameters import INITS, Parameters, gru_shapes, initialise_gru
 
 Array = np.ndarray[Any, np.dtype[Any]]
@@ -331,6 +332,51 @@ class GRU:
         time = 1 if self.batch_first and x_t.ndim == 2 else 0
         return self(x_t[:, None] if time else x_t[None], h).h_n
 
+    def trace(
+        self,
+        x: Array,
+        h0: Array | None = None,
+        *,
+        lengths: npt.ArrayLike | None = None,
+        mask: npt.ArrayLike | None = None,
+        reset: npt.ArrayLike | None = None,
+        reset_state: Array | None = None,
+    ) -> Trace:
+        """Run as a call does, and return what every gate of every layer was at every step.
+
+        Parameters
+        ----------
+        x, h0, lengths, mask, reset, reset_state
+            As in a call.
+
+        Returns
+        -------
+        Trace
+            ``r``, ``z``, ``n`` and ``h``, each (layers*directions, B, T, H): (.., T, B, H) with
+            ``batch_first=False``, (.., T, H) for one sequence. At steps that are not valid, where no gate is
+            computed, r, z and n are 0 and h is the carried state.
+
+        Raises
+        ------
+        ValueError, TypeError
+            As a call.
+
+        Notes
+        -----
+        The time of :meth:`forward`, and 5*T*B*H numbers a layer and direction.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> import grus
+        >>> gru, x = grus.GRU(3, 5, num_layers=2, seed=0), np.ones((2, 7, 3), np.float32)
+        >>> trace = gru.trace(x)
+        >>> trace.z.shape, bool((trace.h[-1] == gru(x).output).all())
+        ((2, 2, 7, 5), True)
+        """
+        layout, x, given = self._enter(x, h0, lengths, mask, reset, reset_state)
+        return traced(self._stack(), layout, x, given)
+
     def _run(
         self,
         x: Array,
@@ -343,6 +389,15 @@ class GRU:
         training: bool,
         rng: np.random.Generator | None,
     ) -> tuple[Array, Array, Tape]:
+        layout, x, given = self._enter(x, h0, lengths, mask, reset, reset_state)
+        tape = Tape(layout, self.parameters, [], [])
+        output, h_n = stack_forward(self._stack(), tape, x, given, training, rng)
+        return layout.leave(output), layout.leave_states(h_n), tape
+
+    def _enter(
+        self, x: Array, h0: Array | None, lengths: Any, mask: Any, reset: Any, reset_state: Array | None
+    ) -> tuple[Layout, Array, Given]:
+        """What a call is given, checked and time-major."""
         x = _check.floating("x", x, self.dtype, "that is this GRU's dtype")
         layout = Layout.of(x, self.input_size, self.batch_first)
         _check.reset_state_with_reset(reset_state, reset)
@@ -354,11 +409,9 @@ class GRU:
             layout.flags("reset", reset),
             layout.lengths(lengths),
         )
-        tape, shape = Tape(layout, self.parameters, [], []), (layout.steps, layout.batch)
+        shape = layout.steps, layout.batch
         checked, steps = functional.checked_steps(shape, lengths, mask, reset, reset_state, False)
-        given = Given(h0, reset_state, checked, steps.valid, steps.reset)
-        output, h_n = stack_forward(self._stack(), tape, layout.enter(x), given, training, rng)
-        return layout.leave(output), layout.leave_states(h_n), tape
+        return layout, layout.enter(x), Given(h0, reset_state, checked, steps.valid, steps.reset)
 
     def _stack(self) -> Stack:
         depth = (self.num_layers, self.directions)

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import io
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from grus._files import PathLike, write_atomically
+from grus._files import PathLike
+from grus.report._figure import new_figure, write
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -57,19 +57,14 @@ def plot_history(
     >>> [axes.get_ylabel() for axes in figure.axes]
     ['loss (dimensionless)']
     """
-    try:
-        from matplotlib.figure import Figure
-    except ImportError:
-        raise ImportError('pictures need matplotlib: pip install "grus[app]"') from None
     names = [name for name in history if not name.startswith("val_") and name not in _NOT_DRAWN]
     if not names or not len(history[names[0]]):
         raise ValueError("history must hold at least one epoch; got none.")
-    figure = Figure(figsize=(5 * len(names), 3.6), layout="constrained")
-    figure.suptitle(title)
+    figure = new_figure(5 * len(names), 3.6, title)
     for axes, name in zip(figure.subplots(1, len(names), squeeze=False)[0], names, strict=True):
         _panel(axes, name, history, best_epoch, (final or {}).get(name))
     if path is not None:
-        _write(figure, path)
+        write(figure, path)
     return figure
 
 
@@ -92,11 +87,3 @@ def _panel(
     axes.set_ylabel(_LABELS.get(name, name))
     axes.grid(alpha=0.3)
     axes.legend()
-
-
-def _write(figure: Any, path: PathLike) -> None:
-    """The picture appears whole or not at all."""
-    buffer = io.BytesIO()
-    suffix = str(path).rsplit(".", 1)[-1].lower() if "." in str(path) else "png"
-    figure.savefig(buffer, format=suffix, dpi=120)
-    write_atomically(path, buffer.getvalue())
