@@ -15,7 +15,7 @@ import grus
 from grus import _core, _engine, nn
 
 MODULES = (
-    "_check", "_engine", "_formulation", "_layout", "_stack", "_trace", "activations", "equations",
+    "_check", "_engine", "_formulation", "_layout", "_rest", "_stack", "_trace", "activations", "equations",
     "functional", "gradcheck", "layer", "parameters", "reference",
 )  # fmt: skip
 FOLDER = Path(grus.__file__).parent
@@ -243,6 +243,49 @@ row(
     "step of both directions", ValueError,
     "step needs a GRU with bidirectional=False: the reverse direction starts at the end.",
     lambda: grus.GRU(2, 3, bidirectional=True).step(X[:, 0]),
+)  # fmt: skip
+
+row(
+    "x0", ValueError, "x0 must have shape (B, 2) because input_size is 2; got (4, 5, 2).",
+    lambda: GRU.rest_state(X),
+)  # fmt: skip
+row(
+    "x0 float64", TypeError,
+    "x0 must be float32 because that is this GRU's dtype; got float64. Pass x0.astype('float32').",
+    lambda: GRU.rest_state(X[:, 0].astype(float)),
+)  # fmt: skip
+row(
+    "x0 NaN", ValueError,
+    "x0 must be finite; got 1 NaN or infinite values, the first at (1,). "
+    "A state can only rest under an input that is a number.",
+    lambda: GRU.rest_state(np.array([0, np.nan], "float32")),
+)  # fmt: skip
+row(
+    "rest of both directions", ValueError,
+    "rest_state needs a GRU with bidirectional=False: the reverse direction starts at the end.",
+    lambda: grus.GRU(2, 3, bidirectional=True).rest_state(X[:, 0]),
+)  # fmt: skip
+
+
+def no_rest(weight: float, bias: float) -> Callable[[], Any]:
+    """Of one unit with n = weight * h + bias, r = 1 and z = 0."""
+    gru = grus.GRU(1, 1, activation="identity", gate_activation="hard_sigmoid", dtype="float64", seed=0)
+    gru.flat[...] = 0, 0, 0, 0, 0, weight, 9, -9, bias, 0, 0, 0
+    return lambda: gru.rest_state(np.zeros(1))
+
+
+row(
+    "a state that grows", RuntimeError,
+    "layer 0 has no rest state for row 0 of x0: the nearest found still moves by 1 a step. The state may "
+    "oscillate or grow without bounds: look at GRU.trace over a long constant input.",
+    no_rest(1, 1),
+)  # fmt: skip
+row(
+    "a state that is left", RuntimeError,
+    "layer 0 has no rest state for row 0 of x0: it has a fixed point (it moves by 0 a step), but states near it "
+    "go away from it, by a factor of 2 a step. The state oscillates, or rests elsewhere: look at GRU.trace over a "
+    "long constant input, and take as h0 a state that it comes to.",
+    no_rest(2, 0),
 )  # fmt: skip
 
 # --------------------------------------------------------------------------------------- lengths, masks and resets
@@ -538,6 +581,8 @@ row(
 # Messages about a state of affairs rather than about a value that came.
 WITHOUT_GOT = (
     "step needs",
+    "rest_state needs",
+    "layer 0 has no rest state",
     "this tape was used",
     "rng must be given",
     "state_dict",

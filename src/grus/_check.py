@@ -73,6 +73,12 @@ def probability(name: str, value: Any) -> float:
     return result
 
 
+def one_direction(name: str, bidirectional: bool) -> None:
+    """What goes on step by step has no end yet for a reverse direction to start from."""
+    if bidirectional:
+        raise ValueError(f"{name} needs a GRU with bidirectional=False: the reverse direction starts at the end.")
+
+
 def boolean(name: str, value: Any) -> bool:
     """True or False, nothing that merely counts as one of them."""
     if not isinstance(value, (bool, np.bool_)):

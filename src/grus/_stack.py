@@ -27,6 +27,10 @@ class Stack(NamedTuple):
     dropout: float
     save: str
 
+    @property
+    def hidden_size(self) -> int:
+        return len(self.parameters["weight_hh_l0"]) // 3
+
 
 class Given(NamedTuple):
     """What every layer is given besides its input, checked."""
@@ -78,6 +82,15 @@ def _run(stack: Stack, layer: int, direction: int, x: Array, given: Given) -> Ru
     steps = Steps(given.reset_state[i], direction == 1, given.valid, given.reset)
     weights = gru_weights(stack.parameters, layer, direction)
     return Run(Problem(x, given.h0[i], weights, stack.form, steps), given.lengths)
+
+
+def inference_problems(stack: Stack, input_size: int, batch: int) -> list[Problem]:
+    """What a call for one step gives an engine, layer by layer and direction by direction; x and h0 are zeros."""
+    dtype, shape = stack.parameters.dtype, (stack.num_layers * stack.directions, batch, stack.hidden_size)
+    h0, x = np.zeros(shape, dtype), np.zeros((1, batch, input_size), dtype)
+    tape = Tape(Layout(False, True, 1, batch), stack.parameters, [], [])
+    stack_forward(stack._replace(save="outputs"), tape, x, Given(h0, h0, None, None, None), True, None)
+    return [tape.run.problem for tape in tape.runs]
 
 
 def stack_backward(
