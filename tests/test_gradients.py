@@ -113,6 +113,15 @@ def test_derivative_of_each_activation(name: str) -> None:
     np.testing.assert_allclose(activation.derivative(activation(a)), exact, rtol=1e-12, atol=1e-15)
 
 
+@pytest.mark.parametrize("dtype", ["float32", "float64", "complex128"])
+@pytest.mark.parametrize("name", ELEMENTWISE)
+def test_a_clipped_activation_has_no_slope_beyond_its_limits(name: str, dtype: str) -> None:
+    for limit in np.random.default_rng(0).uniform(0.3, 3, 50):
+        clipped = grus.Activation(name, clip=limit)
+        beyond = np.array([-9, -1.01 * limit, 1.01 * limit, 9], dtype)
+        np.testing.assert_array_equal(clipped.derivative(clipped(beyond)), np.zeros(4))
+
+
 @pytest.mark.parametrize("temperature", [1.0, 5.0])
 def test_softmax_with_temperature(temperature: float) -> None:
     activation = grus.Activation("softmax", temperature=temperature)

@@ -156,7 +156,8 @@ class Activation:
         slope = np.asarray(_ROWS[self.name].derivative(y, **self.parameters), dtype=y.dtype)
         if self.clip is None:
             return slope
-        least, most = np.sort(self(np.array([-self.clip, self.clip], y.real.dtype)))
+        limits = np.array([-self.clip, self.clip], y.dtype)  # complex functions differ in their last bits
+        least, most = np.sort(self(limits).real)
         return np.where((y.real > least) & (y.real < most), slope, 0).astype(y.dtype)
 
     def backward(self, dy: Array, y: Array) -> Array:
