@@ -15,13 +15,14 @@ import grus
 from grus import _core, _engine, nn
 
 MODULES = (
-    "_check", "_engine", "_formulation", "_layout", "_rest", "_stack", "_trace", "activations", "equations",
-    "functional", "gradcheck", "layer", "parameters", "reference",
+    "_check", "_checkpoint", "_engine", "_formulation", "_layout", "_per_sample", "_rest", "_stack",
+    "_trace", "activations", "equations", "functional", "gradcheck", "layer", "parameters", "reference",
 )  # fmt: skip
 FOLDER = Path(grus.__file__).parent
 
 RNG = np.random.default_rng(0)
 GRU = grus.GRU(2, 3, seed=0)
+CHECKPOINTED = grus.GRU(2, 3, checkpoint_every=2, seed=0)
 X = RNG.standard_normal((4, 5, 2)).astype("float32")  # (B, T, I) of GRU
 TIME_MAJOR = X.swapaxes(0, 1)
 H0 = RNG.standard_normal((1, 4, 3)).astype("float32")
@@ -55,9 +56,9 @@ def back(*d: Any, **options: Any) -> Callable[[], Any]:
     return lambda: GRU.backward(GRU.forward(X).tape, *d, **options)
 
 
-def used_tape() -> Any:
-    tape = GRU.forward(X).tape
-    GRU.backward(tape)
+def used_tape(gru: grus.GRU = GRU) -> Any:
+    tape = gru.forward(X).tape
+    gru.backward(tape)
     return tape
 
 
@@ -516,6 +517,40 @@ row(
     "gradcheck needs dropout=0, because dropout draws anew each time; got 0.25.",
     lambda: grus.gradcheck(grus.GRU(2, 3, 2, dropout=0.25), X),
 )  # fmt: skip
+row("per_sample text", TypeError, "per_sample must be True or False; got 'no' of type str.", back(per_sample="no"))
+row(
+    "out of one row", ValueError,
+    "out must have shape (4, 63) because that is the number of sequences and of parameters; got (63,).",
+    back(per_sample=True, out=np.zeros(63, "float32")),
+)  # fmt: skip
+row(
+    "checkpoints of both directions", ValueError,
+    "checkpoint_every must be None where bidirectional is True; got 4. The reverse direction comes from the end "
+    "of the sequence, so no chunk can be run again by itself.",
+    build(checkpoint_every=4, bidirectional=True),
+)  # fmt: skip
+row(
+    "checkpoints and truncation", ValueError,
+    "checkpoint_every must be None where truncate is 2; got 4. What reaches a chunk's end from later losses has "
+    "different numbers of steps still to go. Leave out one.",
+    lambda: grus._check.checkpoint_every(4, False, 2),
+)  # fmt: skip
+row(
+    "checkpoints at every 0th step", ValueError, "checkpoint_every must be at least 1; got 0.",
+    build(checkpoint_every=0),
+)  # fmt: skip
+row(
+    "no output without checkpoints", ValueError,
+    "return_output must be True where checkpoint_every is None, because the tape keeps the output then; "
+    "got False.",
+    lambda: GRU.forward(X, return_output=False),
+)  # fmt: skip
+row(
+    "used checkpoints", RuntimeError,
+    "this tape was used before: run forward again, one backward needs one tape.",
+    lambda: CHECKPOINTED.backward(used_tape(CHECKPOINTED)),
+)  # fmt: skip
+
 row("gradcheck text", TypeError, "x must be real numbers; got <U3.", lambda: grus.gradcheck(GRU, "abc"))
 row("gradcheck None", TypeError, "x must be real numbers; got None.", lambda: grus.gradcheck(GRU, None))
 

@@ -52,6 +52,33 @@ def number(name: str, value: Any) -> float:
     return result
 
 
+def checkpoint_every(value: Any, bidirectional: bool, truncate: int | None) -> int | None:
+    """So many steps, or None, where each chunk's way back needs nothing but what the one after it gives."""
+    if value is None:
+        return None
+    if bidirectional:
+        raise ValueError(
+            f"checkpoint_every must be None where bidirectional is True; got {value!r}. The reverse "
+            "direction comes from the end of the sequence, so no chunk can be run again by itself."
+        )
+    if truncate is not None:
+        raise ValueError(
+            f"checkpoint_every must be None where truncate is {truncate}; got {value!r}. What "
+            "reaches a chunk's end from later losses has different numbers of steps still to go. Leave out one."
+        )
+    return size("checkpoint_every", value)
+
+
+def return_output(value: Any, every: int | None) -> bool:
+    """False only where the tape does without the output."""
+    if not boolean("return_output", value) and every is None:
+        raise ValueError(
+            "return_output must be True where checkpoint_every is None, because the tape keeps the output then; "
+            "got False."
+        )
+    return bool(value)
+
+
 def positive(name: str, value: Any) -> float:
     """A finite number above 0."""
     if (result := number(name, value)) <= 0:
@@ -272,11 +299,13 @@ def state_array(name: str, value: Any, shape: Shape, to: np.dtype[Any], rounded:
     return result
 
 
-def buffer(name: str, value: Any, length: int, to: np.dtype[Any]) -> Array:
-    """A vector that named arrays can be placed on: a copy of anything else would be filled in vain."""
+def buffer(name: str, value: Any, length: int, to: np.dtype[Any], rows: int | None = None) -> Array:
+    """A vector (or rows of them) to place named arrays on: a copy of anything else would be filled in vain."""
     if not isinstance(value, np.ndarray):
         raise TypeError(f"{name} must be an ndarray, to be filled in place; got {type(value).__name__}.")
-    shaped(name, floating(name, value, to, "the parameters are"), (length,), "that is the number of parameters")
+    shape = (length,) if rows is None else (rows, length)
+    why = f"that is the number of {'' if rows is None else 'sequences and of '}parameters"
+    shaped(name, floating(name, value, to, "the parameters are"), shape, why)
     if not (value.flags.c_contiguous and value.flags.writeable):
         raise ValueError(f"{name} must be contiguous and writeable; got one that is not.")
     return value

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
@@ -12,6 +12,9 @@ from grus.equations import Formulation
 from grus.functional import Run
 from grus.parameters import Parameters, gru_weights
 from grus.reference import Problem, Steps
+
+if TYPE_CHECKING:
+    from grus._checkpoint import Checkpoints
 
 Array = np.ndarray[Any, np.dtype[Any]]
 
@@ -49,6 +52,7 @@ class Tape(NamedTuple):
     parameters: Parameters  # those of the GRU that it belongs to
     runs: list[functional.Tape]  # layer by layer, direction by direction
     masks: list[Array | None]  # dropout on each layer's input
+    checkpoints: Checkpoints | None = None  # in place of runs and masks
 
 
 class StackGradients(NamedTuple):

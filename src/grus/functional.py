@@ -74,16 +74,12 @@ class Run(NamedTuple):
     lengths: Array | None = None  # (B,)
 
 
-class Tape:
-    """What :func:`gru_forward` keeps for one :func:`gru_backward`: 5*T*B*H numbers, or with ``save="outputs"``
-    T*B*H, and references."""
+class Once:
+    """What can be used once."""
 
-    __slots__ = ("engine", "given", "run", "saved", "states", "used")
-    given: GRUParams  # of gru_forward
+    __slots__ = ("used",)
 
-    def __init__(self, engine: Engine, states: Array, saved: Any, run: Run) -> None:
-        self.engine, self.states, self.run = engine, states, run
-        self.saved = saved  # the engine's own
+    def __init__(self) -> None:
         self.used = False
 
     def use(self) -> None:
@@ -91,6 +87,19 @@ class Tape:
         if self.used:
             raise RuntimeError("this tape was used before: run forward again, one backward needs one tape.")
         self.used = True
+
+
+class Tape(Once):
+    """What :func:`gru_forward` keeps for one :func:`gru_backward`: 5*T*B*H numbers, or with ``save="outputs"``
+    T*B*H, and references."""
+
+    __slots__ = ("engine", "given", "run", "saved", "states")
+    given: GRUParams  # of gru_forward
+
+    def __init__(self, engine: Engine, states: Array, saved: Any, run: Run) -> None:
+        super().__init__()
+        self.engine, self.states, self.run = engine, states, run
+        self.saved = saved  # the engine's own
 
 
 def gru_forward(

@@ -12,10 +12,12 @@ import numpy as np
 import numpy.typing as npt
 
 from grus import _check, functional
+from grus._checkpoint import checkpointed_forward, tape_backward
 from grus._formulation import ActivationLike, formulated
 from grus._layout import Layout
+from grus._per_sample import SampleParameters
 from grus._rest import rest_states
-from grus._stack import Given, Stack, Tape, stack_backward, stack_forward
+from grus._stack import Given, Stack, Tape, stack_forward
 from grus._trace import Trace, traced
 from grus.parameters import INITS, Parameters, gru_shapes, initialise_gru
 
@@ -87,6 +89,10 @@ class GRU:
     save : {"gates", "outputs"}, default "gates"
         What training keeps for backward, a layer and direction: 5*T*B*H numbers, or T*B*H, from which backward
         computes the gates again: a third more arithmetic for a fifth of the memory, and the same bits.
+    checkpoint_every : int, optional
+        k: training keeps the states of every k-th step alone, T/k*B*H numbers a layer, and backward runs each
+        chunk of k steps forward a second time; k near sqrt(T/5) needs the least memory. For very long sequences,
+        together with ``return_output=False`` of :meth:`forward`. One direction only.
     dtype : {"float32", "float64", "complex128"}, default "float32"
         Of parameters, inputs and outputs; complex128 is there for complex-step differentiation.
     seed : int or numpy.random.Generator, optional
@@ -134,6 +140,7 @@ class GRU:
         init: str = "orthogonal",
         update_bias: float = 0.0,
         save: str = "gates",
+        checkpoint_every: int | None = None,
         dtype: npt.DTypeLike = "float32",
         seed: int | np.random.Generator | None = None,
     ) -> None:
@@ -148,6 +155,9 @@ class GRU:
         self.init = _check.choice("init", init, INITS)
         self.update_bias = _check.number("update_bias", update_bias)
         self.save = _check.choice("save", save, functional.SAVES)
+        self.checkpoint_every = _check.checkpoint_every(
+            checkpoint_every, self.bidirectional, self.formulation.truncate
+        )
         self.dtype = _check.dtype(dtype)
         if self.update_bias and not self.bias:
             raise ValueError(f"update_bias must be 0 because bias is False; got {self.update_bias:g}.")
@@ -212,6 +222,7 @@ class GRU:
         reset: npt.ArrayLike | None = None,
         reset_state: Array | None = None,
         rng: int | np.random.Generator | None = None,
+        return_output: bool = True,
     ) -> GRUTraining:
         """Run as a call does, in training: dropout is on, and a tape is kept for one :meth:`backward`.
 
@@ -221,6 +232,9 @@ class GRU:
             As in a call.
         rng : int or numpy.random.Generator, optional
             Where dropout masks come from; needed when ``dropout`` is above 0.
+        return_output : bool, default True
+            False, for a GRU with ``checkpoint_every`` whose loss is a function of ``h_n``: ``output`` is an array
+            of no steps, (B, 0, H), so that no T*B*H numbers are kept anywhere.
 
         Returns
         -------
@@ -235,8 +249,10 @@ class GRU:
         """
         if self.dropout and self.num_layers > 1 and rng is None:
             raise ValueError(f"rng must be given because dropout is {self.dropout:g}. Pass rng=0 or a Generator.")
+        return_output = _check.return_output(return_output, self.checkpoint_every)
         generator = _check.generator("rng", rng) if self.dropout else None
-        output, h_n, tape = self._run(x, h0, lengths, mask, reset, reset_state, training=True, rng=generator)
+        given = x, h0, lengths, mask, reset, reset_state
+        output, h_n, tape = self._run(*given, training=True, rng=generator, return_output=return_output)
         return GRUTraining(output, h_n, tape)
 
     def backward(
@@ -245,6 +261,7 @@ class GRU:
         d_output: Array | None = None,
         d_h_n: Array | None = None,
         *,
+        per_sample: bool = False,
         out: Array | None = None,
     ) -> Gradients:
         """The exact gradients of x, h0, every parameter and reset_state.
@@ -257,13 +274,17 @@ class GRU:
             The loss gradient with respect to ``output``; zeros when omitted.
         d_h_n : ndarray, of h_n's shape, optional
             The loss gradient with respect to ``h_n``; zeros when omitted.
+        per_sample : bool, default False
+            The parameters' gradients of each sequence of the batch apart, (B, *shape): Opacus' ``grad_sample``.
+            Their sum over the batch is what comes otherwise.
         out : ndarray, shape (number of parameters,), optional
-            The buffer on which to place the parameters' gradients.
+            The buffer on which to place the parameters' gradients; with ``per_sample`` (B, number of parameters).
 
         Returns
         -------
         Gradients
-            ``x``, ``h0``, ``parameters`` (by name, on one flat buffer) and ``reset_state`` (None without reset).
+            ``x``, ``h0``, ``parameters`` (by name, on one buffer ``parameters.flat``) and ``reset_state`` (None
+            without reset).
 
         Raises
         ------
@@ -271,6 +292,12 @@ class GRU:
             A gradient has another shape or dtype than what it belongs to.
         RuntimeError
             The tape was used before.
+
+        Notes
+        -----
+        With ``per_sample`` each sequence goes back as a batch of one, on the engine in use, and its gates are
+        computed again: a third more arithmetic than together, without what a batch gains, and B times the memory
+        of the parameters.
 
         Examples
         --------
@@ -286,11 +313,11 @@ class GRU:
             raise TypeError(f"tape must be what forward returned; got {type(tape).__name__}.")
         if tape.parameters is not self.parameters:
             raise ValueError("tape must be what this GRU's forward returned; got that of another GRU.")
-        out = out if out is None else _check.buffer("out", out, self.flat.size, self.dtype)
+        gradients = self._gradients(out, tape.layout.batch if _check.boolean("per_sample", per_sample) else None)
         D, H, layout = self.directions, self.hidden_size, tape.layout
         d_output = layout.output("d_output", d_output, D * H, self.dtype)
         d_h_n = layout.states("d_h_n", d_h_n, self.num_layers * D, H, self.dtype)
-        d = stack_backward(self._stack(), tape, d_output, d_h_n, self.parameters.like(out))
+        d = tape_backward(self._stack(), tape, d_output, d_h_n, gradients)
         reset_state = None if d.reset_state is None else layout.leave_states(d.reset_state)
         return Gradients(layout.leave(d.x), layout.leave_states(d.h0), d.parameters, reset_state)
 
@@ -434,10 +461,15 @@ class GRU:
         *,
         training: bool,
         rng: np.random.Generator | None,
+        return_output: bool = True,
     ) -> tuple[Array, Array, Tape]:
         layout, x, given = self._enter(x, h0, lengths, mask, reset, reset_state)
-        tape = Tape(layout, self.parameters, [], [])
-        output, h_n = stack_forward(self._stack(), tape, x, given, training, rng)
+        tape: Any = Tape(layout, self.parameters, [], [])
+        if training and (every := self.checkpoint_every) is not None:
+            made = checkpointed_forward(self._stack(), tape, x, given, every, rng, return_output)
+            output, h_n, tape = made
+        else:
+            output, h_n = stack_forward(self._stack(), tape, x, given, training, rng)
         return layout.leave(output), layout.leave_states(h_n), tape
 
     def _enter(
@@ -462,6 +494,14 @@ class GRU:
     def _stack(self) -> Stack:
         depth = (self.num_layers, self.directions)
         return Stack(self.parameters, self.formulation, *depth, self.bias, self.dropout, self.save)
+
+    def _gradients(self, out: Array | None, rows: int | None) -> Parameters:
+        """Where the parameters' gradients go: on ``out``, for each of so many rows apart if they are told."""
+        out = out if out is None else _check.buffer("out", out, self.flat.size, self.dtype, rows)
+        if rows is None:
+            return self.parameters.like(out)
+        flat = np.empty((rows, self.flat.size), self.dtype) if out is None else out
+        return SampleParameters(self.parameters.shapes, self.dtype, flat)
 
     @property
     def directions(self) -> int:
@@ -507,7 +547,7 @@ class GRU:
             "reset_after": form.reset == "after", "activation": form.activation.config(),
             "gate_activation": [form.reset_activation.config(), form.update_activation.config()],
             "dropout": self.dropout, "init": self.init, "update_bias": self.update_bias, "save": self.save,
-            "dtype": self.dtype.name,
+            "checkpoint_every": self.checkpoint_every, "dtype": self.dtype.name,
         }  # fmt: skip
 
     @classmethod
@@ -522,7 +562,7 @@ class GRU:
             "batch_first": (self.batch_first, True), "bidirectional": (self.bidirectional, False),
             "reset_after": (form.reset == "after", True), "dropout": (self.dropout, 0.0),
             "activation": (form.activation.name, "tanh"), "update_bias": (self.update_bias, 0.0),
-            "save": (self.save, "gates"),
+            "save": (self.save, "gates"), "checkpoint_every": (self.checkpoint_every, None),
         }  # fmt: skip
         parts = [str(self.input_size), str(self.hidden_size)]
         parts += [f"{name}={value!r}" for name, (value, default) in options.items() if value != default]

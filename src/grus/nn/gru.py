@@ -67,7 +67,10 @@ class GRU(Layer):
         sequence_axes("GRU", x)
         tape, h0 = None, None if context.states is None else context.states.get(self.name, (None,))[0]
         if context.training:
-            output, h_n, tape = self.core.forward(x, h0, lengths=context.lengths, rng=context.rng)
+            returned = self.sequences or self.core.checkpoint_every is None
+            output, h_n, tape = self.core.forward(
+                x, h0, lengths=context.lengths, rng=context.rng, return_output=returned
+            )
         else:
             output, h_n = self.core(x, h0, lengths=context.lengths)
         if context.states is not None:
