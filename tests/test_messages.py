@@ -16,7 +16,8 @@ from grus import _core, _engine, nn
 
 MODULES = (
     "_check", "_checkpoint", "_engine", "_formulation", "_layout", "_per_sample", "_rest", "_stack",
-    "_trace", "activations", "equations", "functional", "gradcheck", "layer", "parameters", "reference",
+    "_trace", "activations", "derivatives", "equations", "functional", "gradcheck", "layer", "parameters",
+    "reference",
 )  # fmt: skip
 FOLDER = Path(grus.__file__).parent
 
@@ -60,6 +61,14 @@ def used_tape(gru: grus.GRU = GRU) -> Any:
     tape = gru.forward(X).tape
     gru.backward(tape)
     return tape
+
+
+def jvp(gru: grus.GRU = GRU, **options: Any) -> Callable[[], Any]:
+    return lambda: gru.jvp(**({"x": X} | options))
+
+
+def hvp(gru: grus.GRU = GRU, **options: Any) -> Callable[[], Any]:
+    return lambda: gru.hvp(**({"x": X, "loss_gradient": lambda output, h_n: (output, h_n)} | options))
 
 
 # ---------------------------------------------------------------------------------------- sizes and other numbers
@@ -551,6 +560,73 @@ row(
     lambda: CHECKPOINTED.backward(used_tape(CHECKPOINTED)),
 )  # fmt: skip
 
+# ---------------------------------------------------------------------------------------------- other derivatives
+
+for name, call in (("jvp", jvp), ("hvp", hvp)):
+    row(
+        f"{name} x", TypeError,
+        "x must be float32 because that is this GRU's dtype; got float64. Pass x.astype('float32').",
+        call(x=X.astype(float)),
+    )  # fmt: skip
+    row(
+        f"{name} h0", TypeError,
+        "h0 must be float32 because x and the parameters are; got float64. Pass h0.astype('float32').",
+        call(h0=H0.astype(float)),
+    )  # fmt: skip
+    row(
+        f"{name} dx", ValueError, "dx must have shape (4, 5, 2) because x has that shape; got (5, 4, 2).",
+        call(dx=TIME_MAJOR),
+    )  # fmt: skip
+    row(
+        f"{name} dx wide", TypeError,
+        "dx must be float32 because x is; got float64. Pass dx.astype('float32').",
+        call(dx=X.astype(float)),
+    )  # fmt: skip
+    row(
+        f"{name} dh0 alone", ValueError, "dh0 needs h0, whose direction it is; got dh0 alone.",
+        call(dh0=H0),
+    )  # fmt: skip
+    row(
+        f"{name} dparameters list", TypeError, "dparameters must be a mapping of names to arrays; got list.",
+        call(dparameters=[1]),
+    )  # fmt: skip
+    row(
+        f"{name} dparameters name", ValueError,
+        "dparameters takes weight_ih_l0, weight_hh_l0, bias_ih_l0, bias_hh_l0; got 'bias_ih'. "
+        "Did you mean 'bias_ih_l0'?",
+        call(dparameters={"bias_ih": 0}),
+    )  # fmt: skip
+    row(
+        f"{name} dparameters shape", ValueError,
+        "dparameters['bias_ih_l0'] must have shape (9,) because the parameter has that shape; got (8,).",
+        call(dparameters={"bias_ih_l0": np.zeros(8, "float32")}),
+    )  # fmt: skip
+    row(
+        f"{name} dparameters wide", TypeError,
+        "dparameters['bias_ih_l0'] must be float32 because the parameters are; got float64. "
+        "Pass dparameters['bias_ih_l0'].astype('float32').",
+        call(dparameters={"bias_ih_l0": np.zeros(9)}),
+    )  # fmt: skip
+    row(
+        f"{name} of a complex GRU", TypeError,
+        f"{name} needs a GRU of dtype float32 or float64; got complex128.",
+        call(x=X.astype(complex), gru=grus.GRU(2, 3, dtype="complex128")),
+    )  # fmt: skip
+row(
+    "loss gradient alone", TypeError, "loss_gradient must return a tuple (d_output, d_h_n); got ndarray.",
+    hvp(loss_gradient=lambda output, h_n: output),
+)  # fmt: skip
+row(
+    "loss gradient real", TypeError,
+    "d_h_n must be complex128 because loss_gradient gets complex arrays, and their imaginary parts carry the "
+    "curvature; got float64. Pass d_h_n.astype('complex128').",
+    hvp(loss_gradient=lambda output, h_n: (None, np.abs(h_n))),
+)  # fmt: skip
+row(
+    "loss gradient shape", ValueError,
+    "d_output must have shape (4, 5, 3) because output has that shape; got (1, 4, 3).",
+    hvp(loss_gradient=lambda output, h_n: (h_n, None)),
+)  # fmt: skip
 row("gradcheck text", TypeError, "x must be real numbers; got <U3.", lambda: grus.gradcheck(GRU, "abc"))
 row("gradcheck None", TypeError, "x must be real numbers; got None.", lambda: grus.gradcheck(GRU, None))
 

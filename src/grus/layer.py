@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from grus import _check, functional
+from grus import _check, derivatives, functional
 from grus._checkpoint import checkpointed_forward, tape_backward
 from grus._formulation import ActivationLike, formulated
 from grus._layout import Layout
@@ -502,6 +502,8 @@ class GRU:
             return self.parameters.like(out)
         flat = np.empty((rows, self.flat.size), self.dtype) if out is None else out
         return SampleParameters(self.parameters.shapes, self.dtype, flat)
+
+    jvp, hvp = derivatives.jvp, derivatives.hvp
 
     @property
     def directions(self) -> int:
