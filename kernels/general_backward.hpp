@@ -206,6 +206,13 @@ struct GeneralChunk {
     }
 };
 
+/// What of a row the products over all steps of a chunk read, once its planes are the gates' gradients.
+struct FinishedRow {
+    const Real *x, *h_prev, *masked;
+    Real *planes, *d_products_ih, *gain_terms;
+    bool idle;
+};
+
 /// dW, db and the gains' gradients: what a block of rows adds to this worker's rows of each.
 class GeneralWeightGradients {
   public:
@@ -228,16 +235,16 @@ class GeneralWeightGradients {
     }
 
     /// @param rows  at most block_size of them
-    void add(const GeneralBack* rows, const Real* const* d_products_ih, Size count) {
+    void add(const FinishedRow* rows, Size count) {
         const Layer<Real>& layer = problem_.layer;
         Size used = 0;
         for (Size m = 0; m < count; ++m)
-            if (!rows[m].idle) rows_[used] = &rows[m], d_ih_[used++] = d_products_ih[m];
-        x_.pack(used, [&](Size k) { return rows_[k]->of.x; });
+            if (!rows[m].idle) rows_[used] = &rows[m], d_ih_[used++] = rows[m].d_products_ih;
+        x_.pack(used, [&](Size k) { return rows_[k]->x; });
         add_product_of(x_, d_ih_, 0, 3 * H_, used, problem_.dweight_ih);
         const bool together = layer.form.blocks == 1 && !layer.recurrent_mask;
         for (int g = 0; g < 3; g += together && g == 0 ? 2 : 1) {
-            for (Size k = 0; k < used; ++k) dg_[k] = d_products(layer, rows_[k]->of.planes, g);
+            for (Size k = 0; k < used; ++k) dg_[k] = d_products(layer, rows_[k]->planes, g);
             const bool same = together && g == 2 && layer.form.reset != Reset::before;
             const Size width = together && g == 0 ? 2 * H_ : size_;
             for (Size b = 0; b < layer.form.blocks; ++b) {
@@ -247,10 +254,10 @@ class GeneralWeightGradients {
             }
         }
         const Size dgh_n = layer.form.reset == Reset::after ? 3 * H_ : 2 * H_;
-        const auto planes = [&](Size k) { return rows_[k]->of.planes; };
+        const auto planes = [&](Size k) { return rows_[k]->planes; };
         add_sums(used, 3 * H_, planes, problem_.dbias_ih);
         add_sums(used, 2 * H_, planes, problem_.dbias_hh);
-        add_sums(used, H_, [&](Size k) { return rows_[k]->of.planes + dgh_n; }, problem_.dbias_hh + 2 * H_);
+        add_sums(used, H_, [&](Size k) { return rows_[k]->planes + dgh_n; }, problem_.dbias_hh + 2 * H_);
         if (!layer.gain_ih) return;
         add_sums(used, 3 * H_, [&](Size k) { return rows_[k]->gain_terms; }, problem_.dgain_ih);
         add_sums(used, 3 * H_, [&](Size k) { return rows_[k]->gain_terms + 3 * H_; }, problem_.dgain_hh);
@@ -261,9 +268,9 @@ class GeneralWeightGradients {
         const Range own = share(rows, block_rows, worker_);
         for (Size i = own.first * width; i < own.last * width; ++i) to[i] = 0;
     }
-    const Real* input(const GeneralBack& row, int gate) const {
-        if (gate == 2 && problem_.layer.form.reset == Reset::before) return row.of.planes + 3 * H_;
-        return row.of.input(gate, H_);
+    const Real* input(const FinishedRow& row, int gate) const {
+        if (gate == 2 && problem_.layer.form.reset == Reset::before) return row.planes + 3 * H_;
+        return row.masked ? row.masked + gate * H_ : row.h_prev;
     }
     void add_product_of(const PackedInput& input, const Real* const* dg, Size offset, Size count, Size rows,
                         Real* dweight) const {
@@ -288,7 +295,7 @@ class GeneralWeightGradients {
     const Size H_, size_;
     PackedInput x_, h_;
     PackedStrips strips_;
-    const GeneralBack* rows_[block_size];
+    const FinishedRow* rows_[block_size];
     const Real *d_ih_[block_size], *dg_[block_size];
 };
 
@@ -567,57 +574,66 @@ class GeneralBackwardRun {
         }
     }
 
+    /// @param slot  of the row in its chunk
+    GRUS_INLINE FinishedRow finished(const StepRows& steps, Size t, Size b, Size slot) const {
+        const StepRows::Row of = steps.row(t, b);
+        const GeneralRoom& room = shared_.room;
+        Real* planes = steps.planes + ((t - steps.times.first) * steps.B + b) * planes_of(layer_) * H_;
+        Real *apart = shared_.chunk.d_products_ih, *gain_terms = shared_.chunk.gain_terms;
+        return {of.x,
+                room.h_prev ? room.h_prev + slot * H_ : of.h_prev,
+                room.masked ? room.masked + slot * 3 * H_ : nullptr,
+                planes,
+                apart ? apart + slot * 3 * H_ : planes,
+                gain_terms ? gain_terms + slot * 6 * H_ : nullptr,
+                of.idle};
+    }
+
     /// dx of a chunk, and what it adds to the weights' gradients.
     void finish_steps(const StepRows& steps) {
         const Size total = steps.all().last, blocks = ceil_divide(total, block_size);
         finish_input(steps);
-        GeneralBack rows[block_size];
-        const Real* d_products_ih[block_size];
+        FinishedRow rows[block_size];
         for (Size i = 0; i < blocks; ++i) {
             const Size first = total * i / blocks, count = total * (i + 1) / blocks - first;
-            steps.each(first, count, [&](Size m, Size t, Size b) {
-                rows[m] = back(steps, t, b, first + m);
-                d_products_ih[m] = d_product_ih(rows[m], first + m);
-            });
-            gradients_.add(rows, d_products_ih, count);
+            steps.each(first, count,
+                       [&](Size m, Size t, Size b) { rows[m] = finished(steps, t, b, first + m); });
+            gradients_.add(rows, count);
         }
-    }
-    Real* d_product_ih(const GeneralBack& row, Size slot) const {
-        Real* apart = shared_.chunk.d_products_ih;
-        return apart ? apart + slot * 3 * H_ : row.of.planes;
     }
 
     /// From dgx to the gradients of the products with weight_ih, and from them to dx.
     void finish_input(const StepRows& steps) const {
         const auto& dx = problem_.dx;
+        const bool apart = shared_.chunk.d_products_ih;
+        if (!apart && !dx.data) return;
         in_groups(own_rows(steps), [&](Range some) {
             SomeRows products(some.last - some.first);
             steps.each(some.first, products.count(), [&](Size m, Size t, Size b) {
-                const GeneralBack row = back(steps, t, b, some.first + m);
-                Real* to = d_product_ih(row, some.first + m);
-                if (shared_.chunk.d_products_ih && !row.idle) finish_input(row, to);
-                products[m] = {to, dx.data ? dx.data + t * dx.step + b * dx.row : nullptr, row.idle};
+                const FinishedRow row = finished(steps, t, b, some.first + m);
+                if (apart && !row.idle) finish_input(row, b);
+                Real* to = dx.data ? dx.data + t * dx.step + b * dx.row : nullptr;
+                products[m] = {row.d_products_ih, to, row.idle};
             });
             if (!dx.data) return;
             for (Size m = 0; m < products.count(); ++m)
                 for (Size i = 0; products[m].idle && i < layer_.sizes.I; ++i) products[m].out[i] = 0;
             shared_.weights.input.multiply(products, by_rows_);
         });
-        if (shared_.chunk.d_products_ih) meet_all();
+        if (apart) meet_all();
     }
-    void finish_input(const GeneralBack& row, Real* to) const {
+    void finish_input(const FinishedRow& row, Size b) const {
+        const Real* mask = layer_.input_mask ? layer_.input_mask + b * 3 * H_ : nullptr;
+        Real* to = row.d_products_ih;
         for (Size at = 0; at < 3 * H_; at += W) {
             const Size lanes = 3 * H_ - at;
-            V d = load(row.of.planes + at, lanes);
-            if (row.of.input_mask) d *= load(row.of.input_mask + at, lanes);
-            store(to + at, d, lanes);
+            const V d = load(row.planes + at, lanes);
+            store(to + at, mask ? d * load(mask + at, lanes) : d, lanes);
         }
         if (!layer_.gain_ih) return;
-        Real* products = row.of.planes + products_ih * H_;
-        for (int g = 0; g < 3; ++g) {
-            normalise_backward(products + g * H_, to + g * H_, layer_.gain_ih + g * H_,
-                               row.gain_terms + g * H_, H_);
-        }
+        Real* products = row.planes + products_ih * H_;
+        for (Size gate = 0; gate < 3 * H_; gate += H_)
+            normalise_backward(products + gate, to + gate, layer_.gain_ih + gate, row.gain_terms + gate, H_);
         for (Size at = 0; at < 3 * H_; at += W) store(to + at, load(products + at, 3 * H_ - at), 3 * H_ - at);
     }
 
