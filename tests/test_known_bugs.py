@@ -168,7 +168,7 @@ def test_leading_masked_steps_leave_h0_as_it_is(
 def test_empty_rows_in_every_place(
     empty: tuple[int, ...], by: str, bidirectional: bool, rng: np.random.Generator
 ) -> None:
-    """tensorflow/tensorflow#36139, pytorch/pytorch#11514: a row masked throughout, or of length 0, was an error."""
+    """tensorflow/tensorflow#36139, pytorch/pytorch#11514: a row all masked, or of length 0, was refused."""
     gru = random_gru(2, 3, 2, bidirectional=bidirectional)
     x, h0 = rng.standard_normal((4, 5, 2)), states_of(gru, 4, rng)
     lengths = np.array([0 if b in empty else 5 for b in range(4)])
