@@ -386,9 +386,9 @@ row(
 # -------------------------------------------------------------------------------------------- one layer's options
 
 row(
-    "formulation near", ValueError,
-    "formulation must be one of after, before, candidate; got 'befor'. Did you mean 'before'?",
-    run_one(formulation="befor"),
+    "formulation in capitals", ValueError,
+    "formulation must be one of after, before, candidate; got 'Before'. Did you mean 'before'?",
+    run_one(formulation="Before"),
 )  # fmt: skip
 for value in ("after", "candidate"):
     text = f"formulation must be 'before' where reset_after is False; got {value!r}."
