@@ -4,11 +4,8 @@
 
 #include "bindings_gru.hpp"
 
-#include <nanobind/ndarray.h>
 #include <nanobind/stl/string.h>
 #include <nanobind/stl/vector.h>
-
-#include <tuple>
 
 #include "dispatch.hpp"
 #include "threads.hpp"
@@ -18,12 +15,6 @@ using namespace nb::literals;
 using namespace grus;
 
 namespace {
-
-template <class Real, int ndim>
-using In = nb::ndarray<const Real, nb::ndim<ndim>, nb::device::cpu>;
-template <class Real, int ndim>
-using Out = nb::ndarray<Real, nb::ndim<ndim>, nb::device::cpu>;
-using Flags = nb::ndarray<const bool, nb::ndim<2>, nb::device::cpu>;
 
 template <class Array>
 auto sequence(const Array& a) {
@@ -41,16 +32,6 @@ const std::uint8_t* flags_of(const Flags& a) {
     return a.is_valid() ? reinterpret_cast<const std::uint8_t*>(a.data()) : nullptr;
 }
 
-/// A structure for the kernels, and the arrays it points into, which live as long.
-template <class Problem, class... Arrays>
-struct Held {
-    Problem problem;
-    std::tuple<Arrays...> arrays;
-};
-
-template <class Real>
-using HeldLayer = Held<Layer<Real>, In<Real, 3>, In<Real, 2>, In<Real, 2>, In<Real, 1>, In<Real, 1>,
-                       In<Real, 2>, In<Real, 2>, Flags, Flags>;
 template <class Real>
 using HeldForward = Held<Forward<Real>, Out<Real, 3>, Out<Real, 3>>;
 template <class Real>

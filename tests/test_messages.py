@@ -17,7 +17,7 @@ from grus import _core, _engine, nn
 MODULES = (
     "_check", "_checkpoint", "_engine", "_formulation", "_layout", "_per_sample", "_rest", "_stack",
     "_trace", "activations", "derivatives", "equations", "functional", "gradcheck", "layer", "parameters",
-    "reference",
+    "reference", "stream",
 )  # fmt: skip
 FOLDER = Path(grus.__file__).parent
 
@@ -255,6 +255,60 @@ row(
     lambda: grus.GRU(2, 3, bidirectional=True).step(X[:, 0]),
 )  # fmt: skip
 
+STREAM = GRU.stream(4)
+for shape in ((2,), (3, 2), (4, 5), (1, 4, 2)):
+    text = f"x_t must have shape (4, 2) because batch_size is 4 and input_size is 2; got {shape}."
+    row(f"x_t {shape} of a stream", ValueError, text, lambda s=shape: STREAM.step(np.zeros(s, "float32")))
+row(
+    "x_t float64 of a stream", TypeError,
+    "x_t must be float32 because that is this GRU's dtype; got float64. Pass x_t.astype('float32').",
+    lambda: STREAM.step(X[:, 0].astype(float)),
+)  # fmt: skip
+row(
+    "x_t None of a stream", TypeError, "x_t must be float32 because that is this GRU's dtype; got None.",
+    lambda: STREAM.step(None),
+)  # fmt: skip
+row(
+    "decay of a stream", ValueError,
+    "decay must have shape (1, 4, 3) because that is (layers, B, hidden_size); got (4, 3).",
+    lambda: STREAM.step(X[:, 0], H0[0]),
+)  # fmt: skip
+row(
+    "stream of both directions", ValueError,
+    "stream needs a GRU with bidirectional=False: the reverse direction starts at the end.",
+    lambda: grus.GRU(2, 3, bidirectional=True).stream(),
+)  # fmt: skip
+row("stream of no rows", ValueError, "batch_size must be at least 1; got 0.", lambda: GRU.stream(0))
+for value, got in ((4, 4), (-1, -1), ([0, 3, 9], 9)):
+    text = f"rows must be in 0 ... 3, because batch_size is 4; got {got}."
+    row(f"rows {value}", ValueError, text, lambda value=value: STREAM.reset(value))
+row(
+    "rows float", TypeError, "rows must be whole numbers or booleans; got dtype float64.",
+    lambda: STREAM.reset([1.0]),
+)  # fmt: skip
+row(
+    "rows mask", ValueError, "rows must have shape (4,) because batch_size is 4; got (3,).",
+    lambda: STREAM.reset([True, False, True]),
+)  # fmt: skip
+row(
+    "rows of rows", ValueError, "rows must have shape (rows,) because it lists rows of the batch; got (1, 2).",
+    lambda: STREAM.reset([[0, 1]]),
+)  # fmt: skip
+row(
+    "state of a stream", ValueError,
+    "state must have shape (1, 2, 3) because that is (layers, rows, hidden_size); got (1, 4, 3).",
+    lambda: STREAM.reset([0, 2], H0),
+)  # fmt: skip
+row(
+    "state of a stream in each row", ValueError,
+    "state must have shape (1, 3) because that is (layers, hidden_size); got (4, 3).",
+    lambda: STREAM.reset(None, H0[0]),
+)  # fmt: skip
+row(
+    "state float64 of a stream", TypeError,
+    "state must be float32 because that is this GRU's dtype; got float64. Pass state.astype('float32').",
+    lambda: STREAM.reset(None, H0.astype(float)),
+)  # fmt: skip
 row(
     "x0", ValueError, "x0 must have shape (B, 2) because input_size is 2; got (4, 5, 2).",
     lambda: GRU.rest_state(X),
@@ -693,6 +747,7 @@ row(
 WITHOUT_GOT = (
     "step needs",
     "rest_state needs",
+    "stream needs",
     "layer 0 has no rest state",
     "this tape was used",
     "rng must be given",

@@ -1,7 +1,7 @@
 /// @file Random problems on every instruction set that is named: any number of threads, either split, with
-/// and without a workspace and from several threads at once give the same bits, and each set gives what the
-/// others give. Linked with the core, built with and without sanitizers; `tests/test_sanitizers.py` builds
-/// and runs it.
+/// and without a workspace, from several threads at once and step by step in a session give the same bits,
+/// and each set gives what the others give. Linked with the core, built with and without sanitizers;
+/// `tests/test_sanitizers.py` builds and runs it.
 ///
 ///     random_problems SEED COUNT TOLERANCE_FLOAT TOLERANCE_DOUBLE INSTRUCTION_SET...
 
@@ -12,6 +12,7 @@
 
 #include "dispatch.hpp"
 #include "problem.hpp"
+#include "session.hpp"
 #include "threads.hpp"
 
 namespace {
@@ -107,6 +108,30 @@ void expect_close(const std::vector<std::vector<Real>>& found, const std::vector
     }
 }
 
+/// The problem step by step in a session, where a step's arguments do not say more than a session is given.
+template <class Real>
+void check_session(const Problem<Real>& problem, const std::vector<Real>& states) {
+    const Shape& shape = problem.shape;
+    const Results<Real> results(shape);
+    Layer<Real> layer = problem.forward(results, false).layer;
+    const auto [T, B, I, H] = layer.sizes;
+    if (shape.reverse || shape.masked || shape.resets || shape.leaves || B * H == 0) return;
+    const auto x = layer.x, decay = layer.decay;
+    const Block<Real> halves(2 * B * H, untouched<Real>()), factors(B * H, untouched<Real>());
+    std::copy_n(layer.h0, B * H, halves.data());
+    layer.sizes.T = 1;
+    Session<Real> session({layer}, halves.data());
+    for (Size t = 0; t < T; ++t) {
+        if (decay.data)
+            for (Size b = 0; b < B; ++b)
+                std::copy_n(decay.data + t * decay.step + b * decay.row, H, factors.data() + b * H);
+        session.step({x.data + t * x.step, x.step, x.row}, decay.data ? factors.data() : nullptr);
+        const Real* now = halves.data() + session.half() * B * H;
+        if (!std::equal(now, now + B * H, states.begin() + t * B * H, same_bits<Real>))
+            fail("step " + std::to_string(t) + " of a session has other bits");
+    }
+}
+
 /// Everything one problem promises on the instruction set in use; returns its results.
 template <class Real>
 std::vector<std::vector<Real>> check(const Problem<Real>& problem, Random& random) {
@@ -114,6 +139,7 @@ std::vector<std::vector<Real>> check(const Problem<Real>& problem, Random& rando
     const auto expected = run(problem);
     expect_finite(expected);
     expect_same_bits(run(problem, false), expected, "without a workspace");
+    check_session(problem, expected[0]);
     for (const int threads : {2 + static_cast<int>(random.below(2)), 4 + static_cast<int>(random.below(2))}) {
         set_num_threads(threads);
         expect_same_bits(run(problem), expected, "on " + std::to_string(threads) + " threads");

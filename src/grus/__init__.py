@@ -8,6 +8,7 @@ from grus.activations import Activation
 from grus.functional import GRUGradients, GRUParams, gru_backward, gru_forward
 from grus.gradcheck import gradcheck
 from grus.layer import GRU, Gradients, GRUOutput, GRUTraining
+from grus.stream import Stream
 
 if TYPE_CHECKING:
     from grus import datasets, nn, report
@@ -24,6 +25,7 @@ __all__ = [
     "GRURegressor",
     "GRUTraining",
     "Gradients",
+    "Stream",
     "Trace",
     "cpu_info",
     "datasets",

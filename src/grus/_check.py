@@ -253,6 +253,20 @@ def flags(name: str, value: Any, expected: Shape, why: str) -> Array:
     return result
 
 
+def row_numbers(name: str, value: Any, batch: int) -> Array:
+    """Some rows of a batch, by number or by a mask (B,), as numbers."""
+    result = np.atleast_1d(array(name, value))
+    if result.dtype == bool:
+        return np.flatnonzero(shaped(name, result, (batch,), f"batch_size is {batch}"))
+    if result.size and result.dtype.kind not in "iu":
+        raise TypeError(f"{name} must be whole numbers or booleans; got dtype {result.dtype}.")
+    shaped(name, result, ("rows",), "it lists rows of the batch")
+    for row in result:
+        if not 0 <= row < batch:
+            raise ValueError(f"{name} must be in 0 ... {batch - 1}, because batch_size is {batch}; got {row}.")
+    return result.astype(np.intp)
+
+
 def reset_state_with_reset(reset_state: Any, reset: Any) -> None:
     """A state to start from has a use only where something starts."""
     if reset_state is not None and reset is None:

@@ -20,6 +20,7 @@ from grus._rest import rest_states
 from grus._stack import Given, Stack, Tape, stack_forward
 from grus._trace import Trace, traced
 from grus.parameters import INITS, Parameters, gru_shapes, initialise_gru
+from grus.stream import Stream
 
 Array = np.ndarray[Any, np.dtype[Any]]
 
@@ -358,6 +359,27 @@ class GRU:
             _check.shaped("x_t", x_t, ("B", self.input_size), f"input_size is {self.input_size}")
         time = 1 if self.batch_first and x_t.ndim == 2 else 0
         return self(x_t[:, None] if time else x_t[None], h).h_n
+
+    def stream(self, batch_size: int = 1) -> Stream:
+        """Make a :class:`Stream`, which takes one step at a time in the shortest time and keeps the state.
+
+        Parameters
+        ----------
+        batch_size : int, default 1
+            B, the number of sequences that run side by side.
+
+        Returns
+        -------
+        Stream
+            ``stream.step(x_t)`` is the output of a step. The parameters are bound now; after they have changed,
+            call ``stream.refresh()``.
+
+        Raises
+        ------
+        ValueError, TypeError
+            The GRU is bidirectional, or ``batch_size`` is not a whole number above 0.
+        """
+        return Stream(self, batch_size)
 
     def rest_state(self, x0: Array) -> Array:
         """The state that a constant input leaves as it is: h = f(x0, h), in every layer.
