@@ -29,12 +29,20 @@ __attribute__((noinline)) inline V activate(const Activation& activation, V a) {
             const V line = multiply_add(alpha, a, beta);
             return select(line <= zero, zero, select(line >= one, one, line));
         }
+        case Function::affine:
+            return multiply_add(alpha, a, beta);
+        case Function::thresholded_relu:
+            return select(a <= alpha, zero, a);
+        case Function::scaled_tanh:
+            return alpha * tanh(beta * a);
+        case Function::softplus:
+            return softplus(a);
     }
     return a;
 }
 
 __attribute__((noinline)) inline V derivative(const Activation& activation, V y) {
-    const V alpha = all(Real(activation.alpha)), zero{}, one = all(1);
+    const V alpha = all(Real(activation.alpha)), beta = all(Real(activation.beta)), zero{}, one = all(1);
     switch (activation.function) {
         case Function::identity:
             return one;
@@ -52,6 +60,14 @@ __attribute__((noinline)) inline V derivative(const Activation& activation, V y)
             return (one - magnitude(y)) * (one - magnitude(y));
         case Function::hard_sigmoid:
             return select((y > zero) & (y < one), alpha, zero);
+        case Function::affine:
+            return alpha;
+        case Function::thresholded_relu:
+            return select(y == zero, zero, one);
+        case Function::scaled_tanh:
+            return beta * multiply_add(-y, y / alpha, alpha);
+        case Function::softplus:
+            return one_minus_exp(-y);
     }
     return one;
 }

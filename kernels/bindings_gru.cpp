@@ -166,7 +166,11 @@ void bind_gru(nb::module_& m) {
         .value("leaky_relu", Function::leaky_relu)
         .value("elu", Function::elu)
         .value("softsign", Function::softsign)
-        .value("hard_sigmoid", Function::hard_sigmoid);
+        .value("hard_sigmoid", Function::hard_sigmoid)
+        .value("affine", Function::affine)
+        .value("thresholded_relu", Function::thresholded_relu)
+        .value("scaled_tanh", Function::scaled_tanh)
+        .value("softplus", Function::softplus);
     nb::class_<Activation>(m, "Activation")
         .def(
             "__init__",

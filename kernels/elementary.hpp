@@ -1,9 +1,11 @@
 #pragma once
 
-/// @file exp, sigmoid and tanh on vectors, within 4 ulp, of IEEE operations only: the same bits on every
-/// instruction set that fuses multiply and add. Nothing overflows; NaN gives NaN; denormal results are zeros.
+/// @file exp, log1p, sigmoid, tanh and softplus on vectors, within 4 ulp, of IEEE operations only: the same
+/// bits on every instruction set that fuses multiply and add. Nothing overflows; NaN gives NaN; denormal
+/// results are zeros.
 ///
-/// Source: Moshier's Cephes library (the reduction and the polynomial of exp); tanh by way of 1 - e^-2|x|.
+/// Source: Moshier's Cephes library (the reduction and the polynomial of exp); tanh by way of 1 - e^-2|x|;
+/// log1p by Abramowitz & Stegun, Handbook of Mathematical Functions, 4.1.27.
 
 #include "simd.hpp"
 
@@ -25,6 +27,9 @@ struct Constants<float> {
     // (e^r - 1 - r) / r^2 on |r| <= ln 2 / 2, highest power first
     static constexpr float exp[] = {1.9875691500e-4f, 1.3981999507e-3f, 8.3334519073e-3f,
                                     4.1665795894e-2f, 1.6666665459e-1f, 5.0000001201e-1f};
+    // (artanh s - s) / s^3 on s^2 <= 1/9: its series in s^2 as far as it counts, highest power first
+    static constexpr float artanh[] = {1.0f / 15, 1.0f / 13, 1.0f / 11, 1.0f / 9,
+                                       1.0f / 7,  1.0f / 5,  1.0f / 3};
 };
 
 template <>
@@ -38,6 +43,9 @@ struct Constants<double> {
     static constexpr double exp[] = {1.0 / 6227020800, 1.0 / 479001600, 1.0 / 39916800, 1.0 / 3628800,
                                      1.0 / 362880,     1.0 / 40320,     1.0 / 5040,     1.0 / 720,
                                      1.0 / 120,        1.0 / 24,        1.0 / 6,        1.0 / 2};
+    static constexpr double artanh[] = {1.0 / 33, 1.0 / 31, 1.0 / 29, 1.0 / 27, 1.0 / 25, 1.0 / 23,
+                                        1.0 / 21, 1.0 / 19, 1.0 / 17, 1.0 / 15, 1.0 / 13, 1.0 / 11,
+                                        1.0 / 9,  1.0 / 7,  1.0 / 5,  1.0 / 3};
 };
 
 using C = Constants<Real>;
@@ -91,6 +99,19 @@ GRUS_INLINE V one_minus_exp(V x) {
 GRUS_INLINE V tanh(V x) {
     const V top = one_minus_exp(all(-2) * magnitude(x));
     return with_sign_of(top / (all(2) - top), x);
+}
+
+/// log(1 + u) = 2 artanh(u / (2 + u)) for 0 <= u <= 1, with all its digits: near 0 it is u.
+GRUS_INLINE V log1p(V u) {
+    const V twice = (u + u) / (all(2) + u);  // 2s, not s: half of the smallest numbers would be zero
+    const V square = all(Real(0.25)) * (twice * twice);
+    return multiply_add(twice, square * polynomial(square, C::artanh), twice);
+}
+
+/// log(1 + e^x) = max(x, 0) + log(1 + e^-|x|)
+GRUS_INLINE V softplus(V x) {
+    const Exponential e(at_least(-magnitude(x), all(-C::most)));
+    return at_least(x, V{}) + log1p(e.scale * (all(1) + e.fraction));  // no product below the normal numbers
 }
 
 }  // namespace

@@ -20,7 +20,20 @@ struct Sizes {
     Size T, B, I, H;  ///< any of them may be 0
 };
 
-enum class Function : int { identity, tanh, sigmoid, relu, leaky_relu, elu, softsign, hard_sigmoid };
+enum class Function : int {
+    identity,
+    tanh,
+    sigmoid,
+    relu,
+    leaky_relu,
+    elu,
+    softsign,
+    hard_sigmoid,
+    affine,
+    thresholded_relu,
+    scaled_tanh,
+    softplus
+};
 
 struct Activation {
     Function function;

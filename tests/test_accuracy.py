@@ -15,7 +15,7 @@ from native_cases import ISAS, STRESS
 from toolchain import CXX, REALS, Build, Unit, isa_flags, kernel_unit
 
 STRIDE, COUNT = ("1", "4000000") if STRESS else ("61", "500000")
-FUNCTIONS = {"sigmoid", "tanh", "elu", "softsign"}
+FUNCTIONS = {"sigmoid", "tanh", "elu", "softsign", "softplus", "scaled_tanh"}
 
 
 def worst_errors(isa: str, *arguments: str) -> dict[str, float]:

@@ -132,7 +132,13 @@ def test_gradients_of_rows_and_of_chunks(reset_after: bool) -> None:
 @pytest.mark.skipif("x86-64-v3" not in ISAS or "x86-64-v4" not in ISAS, reason="needs two fused instruction sets")
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("reset_after", [True, False])
-@pytest.mark.parametrize("functions", [("tanh", "sigmoid"), ("elu", "hard_sigmoid"), ("softsign", "sigmoid")])
+@pytest.mark.parametrize(
+    "functions",
+    [
+        ("tanh", "sigmoid"), ("elu", "hard_sigmoid"), ("softsign", "sigmoid"), ("softplus", "scaled_tanh"),
+        ("thresholded_relu", "affine"),
+    ],
+)  # fmt: skip
 def test_every_fused_instruction_set(functions: tuple[str, str], reset_after: bool, dtype: str) -> None:
     for sizes in ((7, 9, 13, 21), (3, 1, 40, 67), (40, 8, 3, 5)):
         new, gate = functions

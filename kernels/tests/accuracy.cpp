@@ -35,11 +35,13 @@ struct Tested {
     Activation activation;
     int flushed;  // smallest normal numbers: what is below may become zero
 };
-// elu takes half its argument on the way, so that has to be a normal number too
+// elu takes half its argument on the way, and scaled_tanh beta times it: those have to be normal numbers too
 constexpr Tested tested[] = {{"sigmoid", {Function::sigmoid, 0, 0, 0}, 1},
                              {"tanh", {Function::tanh, 0, 0, 0}, 1},
                              {"elu", {Function::elu, 1, 0, 0}, 2},
-                             {"softsign", {Function::softsign, 0, 0, 0}, 1}};
+                             {"softsign", {Function::softsign, 0, 0, 0}, 1},
+                             {"softplus", {Function::softplus, 0, 0, 0}, 1},
+                             {"scaled_tanh", {Function::scaled_tanh, 1.75, 0.625, 0}, 2}};
 constexpr Size chunk = 4096;
 
 struct Worst {
@@ -102,14 +104,18 @@ void floats(std::uint64_t stride) {
     }
 }
 
-long double exact_value(Function function, long double x) {
-    switch (function) {
+long double exact_value(const Activation& activation, long double x) {
+    switch (activation.function) {
         case Function::sigmoid:
             return x < 0 ? std::exp(x) / (1 + std::exp(x)) : 1 / (1 + std::exp(-x));
         case Function::tanh:
             return std::tanh(x);
         case Function::elu:
             return x < 0 ? std::expm1(x) : x;
+        case Function::softplus:
+            return std::log1p(std::exp(-std::fabs(x))) + (x < 0 ? 0 : x);
+        case Function::scaled_tanh:
+            return activation.alpha * std::tanh(activation.beta * x);
         default:
             return x / (1 + std::fabs(x));
     }
@@ -141,7 +147,7 @@ void doubles(Size count) {
         Worst worst;
         const auto size = static_cast<Size>(in.size());
         GRUS_F64.activate(each.activation, in.data(), found.data(), size);
-        for (Size i = 0; i < size; ++i) exact[i] = exact_value(each.activation.function, in[i]);
+        for (Size i = 0; i < size; ++i) exact[i] = exact_value(each.activation, in[i]);
         compare(in.data(), found.data(), exact.data(), size, each.flushed, worst);
         std::printf("%s %.4f at %.17g\n", each.name, worst.ulp, worst.at);
     }

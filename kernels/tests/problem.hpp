@@ -134,12 +134,12 @@ struct Shape {
 
     Size planes() const { return normalised ? 10 : 4; }
 
-    /// Whether a gradient jumps where an activation is 0 or 1: there a last bit may change all of it.
+    /// Whether a gradient jumps where an activation is 0, 1 or alpha: there a last bit may change all of it.
     bool has_kinks() const {
         const auto kinked = [](const Activation& a) {
             return a.function == Function::relu || a.function == Function::leaky_relu ||
-                   a.function == Function::hard_sigmoid || (a.function == Function::elu && a.alpha != 1) ||
-                   a.clip != 0;
+                   a.function == Function::hard_sigmoid || a.function == Function::thresholded_relu ||
+                   (a.function == Function::elu && a.alpha != 1) || a.clip != 0;
         };
         return form.gradient_clip != 0 || kinked(form.activation) || kinked(form.reset_activation) ||
                kinked(form.update_activation);
@@ -161,8 +161,10 @@ struct Shape {
     }
 };
 
+constexpr Size functions = static_cast<Size>(Function::softplus) + 1;
+
 inline Activation random_activation(Random& random, Function usual) {
-    const auto function = random.chance(2) ? usual : static_cast<Function>(random.below(8));
+    const auto function = random.chance(2) ? usual : static_cast<Function>(random.below(functions));
     return {function, random.chance(2) ? 1.0 : 0.25 + 0.2 * random.number(), 0.5,
             random.chance(8) ? 0.5 : 0.0};
 }

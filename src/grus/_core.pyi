@@ -43,6 +43,10 @@ class Function(enum.Enum):
     elu = 5
     softsign = 6
     hard_sigmoid = 7
+    affine = 8
+    thresholded_relu = 9
+    scaled_tanh = 10
+    softplus = 11
 
 class Activation:
     def __init__(self, function: Function, alpha: float, beta: float, clip: float) -> None: ...
