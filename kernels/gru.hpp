@@ -37,7 +37,7 @@ enum class Function : int {
 
 struct Activation {
     Function function;
-    double alpha, beta;  ///< of leaky_relu and elu (alpha) and of hard_sigmoid; otherwise not read
+    double alpha, beta;  ///< as in `src/grus/activations.py`; where a function has none, not read
     double clip;         ///< pre-activations are cut to +-this; 0: they are not
 };
 
