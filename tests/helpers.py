@@ -7,8 +7,23 @@ from typing import Any
 
 import numpy as np
 
+from grus import Activation
 from grus.gradcheck import relative_error
 from tolerances import relative
+
+# Every activation with parameters, of other values than its defaults; some make it a decreasing function.
+VARIED = (
+    Activation("leaky_relu", alpha=0.3),
+    Activation("elu", alpha=0.7),
+    Activation("elu", alpha=1.6),
+    Activation("hard_sigmoid", alpha=0.4, beta=0.3),
+    Activation("affine", alpha=0.6, beta=-0.2),
+    Activation("affine", alpha=-0.8, beta=0.1),
+    Activation("thresholded_relu", alpha=0.2),
+    Activation("thresholded_relu", alpha=0.0),
+    Activation("scaled_tanh", alpha=0.7, beta=1.3),
+    Activation("scaled_tanh", alpha=-0.6, beta=0.8),
+)
 
 
 def assert_close(value: Any, exact: Any, kind: str, dtype: str = "float64", name: str = "") -> None:

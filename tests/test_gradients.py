@@ -9,9 +9,10 @@ import pytest
 
 import grus
 from grus.activations import ELEMENTWISE
-from helpers import steps_case
+from helpers import VARIED, steps_case
 from tolerances import relative
 
+ACTIVATIONS = tuple(grus.Activation.of(each) for each in (*ELEMENTWISE, *VARIED))
 KINDS = ("plain", "lengths", "mask", "reset", "all")
 
 
@@ -41,13 +42,20 @@ def test_depth_and_steps(reset_after: bool, layers: int, bidirectional: bool, ki
     assert_exact(random_gru(2, 3, layers, reset_after=reset_after, bidirectional=bidirectional), kind)
 
 
-@pytest.mark.parametrize("activation", ELEMENTWISE)
+@pytest.mark.parametrize("activation", ACTIVATIONS, ids=repr)
 @pytest.mark.parametrize("role", ["new", "gates", "reset", "update"])
 @pytest.mark.parametrize("reset_after", [True, False])
-def test_activations(activation: str, role: str, reset_after: bool) -> None:
+def test_activations(activation: grus.Activation, role: str, reset_after: bool) -> None:
     gates = {"gates": activation, "reset": (activation, "sigmoid"), "update": ("sigmoid", activation)}
     options = {"activation": activation} if role == "new" else {"gate_activation": gates[role]}
     assert_exact(random_gru(2, 3, reset_after=reset_after, **options), "all")
+
+
+@pytest.mark.parametrize("activation", ACTIVATIONS, ids=repr)
+@pytest.mark.parametrize("reset_after", [True, False])
+def test_activations_of_what_is_clipped(activation: grus.Activation, reset_after: bool) -> None:
+    clipped = activation.clipped(0.8)
+    assert_exact(random_gru(2, 3, reset_after=reset_after, activation=clipped, gate_activation=clipped), "all")
 
 
 @pytest.mark.parametrize("reset_after", [True, False])
@@ -105,12 +113,30 @@ def test_second_derivatives_by_a_complex_step_through_backward(reset_after: bool
     np.testing.assert_allclose(hessian, hessian.T, atol=1e-13)
 
 
-@pytest.mark.parametrize("name", ELEMENTWISE)
-def test_derivative_of_each_activation(name: str) -> None:
-    activation = grus.Activation(name)
+@pytest.mark.parametrize("clip", [None, 0.9, 2.5])
+@pytest.mark.parametrize("activation", [*ACTIVATIONS, grus.Activation("affine", alpha=0, beta=2)], ids=repr)
+def test_derivative_of_each_activation(activation: grus.Activation, clip: float | None) -> None:
+    activation = activation if clip is None else activation.clipped(clip)
     a = np.random.default_rng(0).standard_normal(200) * 3
-    exact = activation(a + 1e-30j).imag / 1e-30
+    step = activation(a + 1e-30j)
+    exact = step.imag / 1e-30
     np.testing.assert_allclose(activation.derivative(activation(a)), exact, rtol=1e-12, atol=1e-15)
+    np.testing.assert_allclose(activation.derivative(step).real, exact, rtol=1e-12, atol=1e-15)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64", "complex128"])
+def test_softplus_keeps_its_digits(dtype: str) -> None:
+    """log(1 + e^a) is e^a - e^2a/2 + ... far below zero, and a + e^-a - ... far above; its derivative likewise."""
+    a = np.array([-87, -60, -40, 40, 60, 800], dtype)
+    softplus = grus.Activation("softplus")
+    with np.errstate(over="raise", invalid="raise", divide="raise"):
+        y = softplus(a)
+        slope = softplus.derivative(y)
+    wide = a.real.astype(np.float64)
+    tail = np.exp(-np.abs(wide))
+    assert y.dtype == slope.dtype == dtype
+    np.testing.assert_allclose(y.real, np.maximum(wide, 0) + tail, rtol=4 * np.finfo(dtype).eps)
+    np.testing.assert_allclose(slope.real, np.where(wide < 0, tail, 1 - tail), rtol=4 * np.finfo(dtype).eps)
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64", "complex128"])
@@ -143,11 +169,15 @@ def test_sigmoid_cannot_overflow(dtype: str) -> None:
 
 
 @pytest.mark.parametrize("engine", ["reference", "native"])
-@pytest.mark.parametrize("name", ELEMENTWISE)
-def test_nan_goes_through_every_activation(name: str, engine: str) -> None:
-    gru = grus.GRU(1, 2, activation=name, seed=0)
-    with grus.use_engine(engine):
-        assert np.isnan(gru(np.full((1, 2, 1), np.nan, np.float32)).output).all()
+@pytest.mark.parametrize("activation", ACTIVATIONS, ids=repr)
+@pytest.mark.parametrize("clip", [None, 0.9])
+def test_nan_goes_through_every_activation(activation: grus.Activation, clip: float | None, engine: str) -> None:
+    activation = activation if clip is None else activation.clipped(clip)
+    for roles in ({"activation": activation}, {"gate_activation": activation}):
+        gru = grus.GRU(1, 2, seed=0, **roles)
+        with grus.use_engine(engine):
+            assert np.isnan(gru(np.full((1, 2, 1), np.nan, np.float32)).output).all()
+    assert np.isnan(activation(np.array([np.nan]))).all()
 
 
 @pytest.mark.parametrize("kind", KINDS)

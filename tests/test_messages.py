@@ -30,7 +30,10 @@ H0 = RNG.standard_normal((1, 4, 3)).astype("float32")
 PARAMS = grus.GRUParams.random(2, 3, rng=0)
 ONES = np.ones((4, 5), bool)
 STATE = GRU.state_dict()
-GATES = "identity, tanh, sigmoid, relu, leaky_relu, elu, softsign, hard_sigmoid, hard_sigmoid_keras2"
+GATES = (
+    "identity, tanh, sigmoid, relu, leaky_relu, elu, softsign, hard_sigmoid, affine, thresholded_relu, "
+    "scaled_tanh, softplus, hard_sigmoid_keras2"
+)
 ISAS = _core.available_instruction_sets()
 ENGINES = ["reference", "native"] if ISAS else ["reference"]
 ROWS: list[Any] = []
@@ -179,6 +182,19 @@ row(
 row(
     "beta NaN", ValueError, "beta of activation 'hard_sigmoid' must be finite; got nan.",
     lambda: grus.Activation("hard_sigmoid", beta=np.nan),
+)  # fmt: skip
+for key in ("alpha", "beta"):
+    row(
+        f"{key} 0 of scaled_tanh", ValueError, f"{key} of activation 'scaled_tanh' must not be 0; got 0.",
+        lambda key=key: grus.Activation("scaled_tanh", **{key: 0}),
+    )  # fmt: skip
+row(
+    "alpha of thresholded_relu", ValueError, "alpha of activation 'thresholded_relu' must be at least 0; got -1.",
+    lambda: grus.Activation("thresholded_relu", alpha=-1),
+)  # fmt: skip
+row(
+    "alpha of elu", ValueError, "alpha of activation 'elu' must be above 0; got 0.",
+    lambda: grus.Activation("elu", alpha=0),
 )  # fmt: skip
 row(
     "softmax derivative", ValueError, "activation 'softmax' has no elementwise derivative. Use backward(dy, y).",

@@ -112,6 +112,10 @@ FORMULAS: dict[str, Callable[[np.ndarray], np.ndarray]] = {
     "softsign": lambda a: a / (1 + abs(a)),
     "hard_sigmoid": lambda a: np.clip(a / 6 + 0.5, 0, 1),
     "hard_sigmoid_keras2": lambda a: np.clip(0.2 * a + 0.5, 0, 1),
+    "affine": lambda a: a,
+    "thresholded_relu": lambda a: np.where(a > 1, a, 0),
+    "scaled_tanh": np.tanh,
+    "softplus": lambda a: np.log(1 + np.exp(a)),
     "softmax": lambda a: np.exp(a) / np.exp(a).sum(axis=-1, keepdims=True),
 }
 

@@ -19,9 +19,9 @@ from tolerances import relative
 
 pytestmark = pytest.mark.skipif(not ISAS, reason="no compiled kernels for this processor")
 
-BOUNDED = {"tanh", "sigmoid", "softsign", "hard_sigmoid", "hard_sigmoid_keras2"}
+BOUNDED = {"tanh", "sigmoid", "softsign", "hard_sigmoid", "hard_sigmoid_keras2", "scaled_tanh"}
 # Their derivatives jump, so that the last bit of a float32 may decide about all of a gradient.
-KINKED = {"relu", "leaky_relu", "hard_sigmoid", "hard_sigmoid_keras2", "clip"}
+KINKED = {"relu", "leaky_relu", "hard_sigmoid", "hard_sigmoid_keras2", "thresholded_relu", "clip"}
 
 
 def random_sizes(rng: np.random.Generator) -> tuple[int, int, int, int]:

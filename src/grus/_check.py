@@ -93,6 +93,13 @@ def non_negative(name: str, value: Any) -> float:
     return result
 
 
+def non_zero(name: str, value: Any) -> float:
+    """A finite number other than 0."""
+    if (result := number(name, value)) == 0:
+        raise ValueError(f"{name} must not be 0; got {result:g}.")
+    return result
+
+
 def probability(name: str, value: Any) -> float:
     """A rate p with 0 <= p < 1."""
     if not 0 <= (result := number(name, value)) < 1:

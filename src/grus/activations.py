@@ -18,10 +18,15 @@ Array = np.ndarray[Any, np.dtype[Any]]
 Function = Callable[..., Array]
 
 
+class _Parameter(NamedTuple):
+    default: float
+    check: Callable[[str, Any], float]  # refuses what leaves no derivative as a function of the output
+
+
 class _Row(NamedTuple):
     forward: Function
     derivative: Function
-    defaults: Mapping[str, float] = {}  # never written to
+    parameters: Mapping[str, _Parameter] = {}  # never written to
 
 
 def sigmoid(a: Array) -> Array:
@@ -53,6 +58,13 @@ def _elu(a: Array, alpha: float) -> Array:
     return np.where(negative, alpha * np.expm1(np.where(negative, a, 0)), a)
 
 
+def softplus(a: Array) -> Array:
+    """log(1 + e^a) with only e^-|a| ever computed: it can't overflow, and keeps relative accuracy."""
+    e = np.exp(-_magnitude(a))
+    log = 2 * np.arctanh(e / (2 + e))  # log(1 + e); log1p of complex numbers would lose the digits of a small e
+    return np.asarray(np.where(a.real < 0, 0, a) + log, dtype=a.dtype)
+
+
 _ROWS: dict[str, _Row] = {
     "identity": _Row(lambda a: a, lambda y: np.ones_like(y)),
     "tanh": _Row(np.tanh, lambda y: 1 - y * y),
@@ -61,16 +73,37 @@ _ROWS: dict[str, _Row] = {
     "leaky_relu": _Row(
         lambda a, alpha: np.where(a.real > 0, a, alpha * a),
         lambda y, alpha: np.where(y.real > 0, 1, alpha),
-        {"alpha": 0.01},
+        {"alpha": _Parameter(0.01, _check.positive)},
     ),
-    "elu": _Row(_elu, lambda y, alpha: np.where(y.real < 0, y + alpha, 1), {"alpha": 1.0}),
+    "elu": _Row(
+        _elu,
+        lambda y, alpha: np.where(y.real < 0, y + alpha, 1),
+        {"alpha": _Parameter(1.0, _check.positive)},
+    ),
     "softsign": _Row(lambda a: a / (1 + _magnitude(a)), lambda y: (1 - _magnitude(y)) ** 2),
     "hard_sigmoid": _Row(
         _hard_sigmoid,
         lambda y, alpha, beta: np.where((y.real > 0) & (y.real < 1), alpha, 0),
-        {"alpha": 1 / 6, "beta": 0.5},
+        {"alpha": _Parameter(1 / 6, _check.positive), "beta": _Parameter(0.5, _check.number)},
     ),
+    "affine": _Row(
+        lambda a, alpha, beta: alpha * a + beta,
+        lambda y, alpha, beta: np.full_like(y, alpha),
+        {"alpha": _Parameter(1.0, _check.number), "beta": _Parameter(0.0, _check.number)},
+    ),
+    "thresholded_relu": _Row(
+        lambda a, alpha: np.where(a.real <= alpha, 0, a),
+        lambda y, alpha: np.where(y.real == 0, 0, 1),
+        {"alpha": _Parameter(1.0, _check.non_negative)},
+    ),
+    "scaled_tanh": _Row(
+        lambda a, alpha, beta: alpha * np.tanh(beta * a),
+        lambda y, alpha, beta: beta * (alpha - y * (y / alpha)),
+        {"alpha": _Parameter(1.0, _check.non_zero), "beta": _Parameter(1.0, _check.non_zero)},
+    ),
+    "softplus": _Row(softplus, lambda y: -np.expm1(-y)),
 }
+_SOFTMAX = {"temperature": _Parameter(1.0, _check.positive)}
 _ALIASES: dict[str, tuple[str, dict[str, float]]] = {
     "hard_sigmoid_keras2": ("hard_sigmoid", {"alpha": 0.2, "beta": 0.5}),
 }
@@ -85,18 +118,33 @@ class Activation:
     ----------
     name : str
         One of ``identity``, ``tanh``, ``sigmoid``, ``relu``, ``leaky_relu``, ``elu``, ``softsign``,
-        ``hard_sigmoid`` (Keras 3 and PyTorch: slope 1/6), ``hard_sigmoid_keras2`` (slope 0.2) and, in
-        ``grus.nn`` only, ``softmax``.
+        ``hard_sigmoid`` (Keras 3 and PyTorch: slope 1/6), ``hard_sigmoid_keras2`` (Keras 2 and ONNX: slope
+        0.2), ``affine``, ``thresholded_relu``, ``scaled_tanh``, ``softplus`` and, in ``grus.nn`` only,
+        ``softmax``, whose outputs depend on each other. These are all that ONNX's GRU names.
     clip : float, optional
         The pre-activation is cut to -clip ... clip first, and the derivative is 0 there, as ONNX has it.
     **parameters : float
-        ``alpha`` of ``leaky_relu`` (0.01) and ``elu`` (1.0), both positive; ``alpha`` and ``beta`` of
-        ``hard_sigmoid``; ``temperature`` of ``softmax`` (1.0). All dimensionless.
+        ``alpha`` of ``leaky_relu`` (0.01) and ``elu`` (1.0), both positive, and of ``thresholded_relu`` (1.0),
+        at least 0; ``alpha`` and ``beta`` of ``hard_sigmoid`` (1/6, 0.5), where ``alpha`` is positive, of
+        ``affine`` (1.0, 0.0), and of ``scaled_tanh`` (1.0, 1.0), where neither is 0; ``temperature`` of
+        ``softmax`` (1.0). All dimensionless. Where ONNX has a default it is the same, but for ``hard_sigmoid``:
+        1/6 is Keras 3's, and ``hard_sigmoid_keras2`` has ONNX's 0.2.
 
     Raises
     ------
     ValueError
         The name is unknown, or a parameter does not belong to it or is out of range.
+
+    Notes
+    -----
+    As functions of the pre-activation ``a``, and their derivatives as functions of the output ``y``:
+    ``affine`` is alpha*a + beta, with alpha; ``thresholded_relu`` is a where a > alpha, else 0, with 1 where y is
+    not 0; ``scaled_tanh`` is alpha*tanh(beta*a), with beta*(alpha - y^2/alpha); ``softplus`` is log(1 + e^a),
+    with 1 - e^-y. The page *The equations* of the documentation has all of them. [1]_
+
+    References
+    ----------
+    .. [1] ONNX, the operator GRU, https://onnx.ai/onnx/operators/onnx__GRU.html.
 
     Examples
     --------
@@ -115,13 +163,12 @@ class Activation:
         _check.choice("activation", name, NAMES)
         self.clip = None if clip is None else _check.positive(f"clip of activation {name!r}", clip)
         self.name, preset = _ALIASES.get(name, (name, {}))
-        defaults = {"temperature": 1.0} if name == "softmax" else dict(_ROWS[self.name].defaults) | preset
-        _check.known_keys(f"activation {name!r}", parameters, defaults)
+        takes = _SOFTMAX if name == "softmax" else _ROWS[self.name].parameters
+        _check.known_keys(f"activation {name!r}", parameters, takes)
+        given = preset | parameters
         self.parameters = {
-            key: (_check.number if key == "beta" else _check.positive)(
-                f"{key} of activation {name!r}", parameters.get(key, default)
-            )
-            for key, default in defaults.items()
+            key: check(f"{key} of activation {name!r}", given.get(key, default))
+            for key, (default, check) in takes.items()
         }
 
     @classmethod
