@@ -36,6 +36,13 @@ def size(name: str, value: Any, minimum: int = 1) -> int:
     return number
 
 
+def divisor(name: str, value: Any, of: str, whole: int) -> int:
+    """A whole number that divides another one, whose name is ``of``."""
+    if whole % (result := size(name, value)):
+        raise ValueError(f"{name} must divide {of} {whole}; got {result}.")
+    return result
+
+
 def number(name: str, value: Any) -> float:
     """A finite real number; a text or a boolean isn't one, though ``float`` takes them."""
     if type(value) is float and math.isfinite(value):  # the usual case

@@ -55,7 +55,7 @@ def checkpointed_forward(
         steps = slice(start, min(start + every, T))
         chunk = Chunk(steps, _given(given, h, steps), copy.deepcopy(rng))
         chunks.append(chunk)
-        part, h = stack_forward(light, _empty(tape), x[steps], chunk.given, True, rng)
+        part, h = stack_forward(light, _empty(tape, chunk.given), x[steps], chunk.given, True, rng)
         if return_output:
             output[steps] = part
     layout = tape.layout._replace(steps=len(output))
@@ -63,41 +63,52 @@ def checkpointed_forward(
 
 
 def tape_backward(
-    stack: Stack, tape: Tape, d_output: Array, d_h_n: Array, gradients: Parameters
+    stack: Stack, tape: Tape, d_output: Array, d_h_n: Array, gradients: Parameters, with_x: bool = True
 ) -> StackGradients:
     """The gradients of all that entered the forward pass of the tape, whatever it kept.
 
     Those of the parameters go into ``gradients``: of each row apart if it holds :class:`SampleParameters`.
     """
     if tape.checkpoints is not None:
-        return _checkpointed_backward(stack, tape, tape.checkpoints, d_output, d_h_n, gradients)
+        return _checkpointed_backward(stack, tape, tape.checkpoints, d_output, d_h_n, gradients, with_x)
     if isinstance(gradients, SampleParameters):
         return samples_backward(stack, tape, d_output, d_h_n, gradients)
-    return stack_backward(stack, tape, d_output, d_h_n, gradients)
+    return stack_backward(stack, tape, d_output, d_h_n, gradients, with_x)
 
 
 def _checkpointed_backward(
-    stack: Stack, tape: Tape, kept: Checkpoints, d_output: Array, d_h_n: Array, gradients: Parameters
+    stack: Stack,
+    tape: Tape,
+    kept: Checkpoints,
+    d_output: Array,
+    d_h_n: Array,
+    gradients: Parameters,
+    with_x: bool,
 ) -> StackGradients:
     kept.use()
-    d_x, dh, d_reset_state = np.empty_like(kept.x), d_h_n, None
+    d_x, dh, d_reset_state = np.empty_like(kept.x) if with_x else None, d_h_n, None
+    d_decay: list[Array] = []
     gradients.flat[...] = 0
     own = gradients.like()
     for chunk in reversed(kept.chunks):
-        part = _empty(tape)
+        part = _empty(tape, chunk.given)
         output, _ = stack_forward(stack, part, kept.x[chunk.steps], chunk.given, True, chunk.rng)
         d_own = d_output[chunk.steps] if len(d_output) else np.zeros_like(output)
-        d = tape_backward(stack, part, d_own, dh, own)
-        d_x[chunk.steps], dh = d.x, d.h0
+        d = tape_backward(stack, part, d_own, dh, own, with_x)
+        dh = d.h0
+        if d_x is not None:
+            d_x[chunk.steps] = d.x
         gradients.flat += own.flat
         if d.reset_state is not None:
             d_reset_state = d.reset_state if d_reset_state is None else d_reset_state + d.reset_state
-    return StackGradients(d_x, dh, gradients, d_reset_state)
+        if d.decay is not None:
+            d_decay.insert(0, d.decay)
+    return StackGradients(d_x, dh, gradients, d_reset_state, np.concatenate(d_decay) if d_decay else None)
 
 
-def _empty(tape: Tape) -> Tape:
+def _empty(tape: Tape, given: Given) -> Tape:
     """A tape for one chunk."""
-    return tape._replace(runs=[], masks=[], checkpoints=None)
+    return tape._replace(runs=[], masks=[], checkpoints=None, given=given)
 
 
 def _given(given: Given, h: Array, steps: slice) -> Given:
@@ -108,4 +119,6 @@ def _given(given: Given, h: Array, steps: slice) -> Given:
         lengths=None if given.lengths is None else np.clip(given.lengths - steps.start, 0, most),
         valid=None if given.valid is None else given.valid[steps],
         reset=None if given.reset is None else given.reset[steps],
+        decay=None if given.decay is None else given.decay[steps],
+        learned=None if given.learned is None else given.learned._replace(h0=given.learned.h0 and not steps.start),
     )

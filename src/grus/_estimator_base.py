@@ -45,12 +45,23 @@ class GRUEstimator(BaseEstimator, ABC):  # type: ignore[misc]  # scikit-learn ha
         *,
         bidirectional: bool = False,
         reset_after: bool = True,
+        formulation: str | None = None,
         pool: str = "last",
         dropout: float = 0.0,
+        input_dropout: float = 0.0,
+        recurrent_dropout: float = 0.0,
+        weight_dropout: float = 0.0,
+        zoneout: float = 0.0,
         activation: Any = "tanh",
         gate_activation: Any = "sigmoid",
+        clip: float | None = None,
+        blocks: int = 1,
+        layer_norm: bool = False,
+        learn_h0: bool = False,
+        truncate: int | None = None,
+        gradient_clip: float | None = None,
         update_bias: float = 0.0,
-        init: str = "orthogonal",
+        init: Any = "orthogonal",
         optimiser: Any = "adam",
         learning_rate: Any = parts.LEARNING_RATE,
         epochs: int = 60,
@@ -71,6 +82,10 @@ class GRUEstimator(BaseEstimator, ABC):  # type: ignore[misc]  # scikit-learn ha
         self.hidden_size, self.num_layers, self.bidirectional = hidden_size, num_layers, bidirectional
         self.reset_after, self.pool, self.dropout = reset_after, pool, dropout
         self.activation, self.gate_activation = activation, gate_activation
+        self.formulation, self.clip, self.blocks, self.layer_norm = formulation, clip, blocks, layer_norm
+        self.input_dropout, self.recurrent_dropout = input_dropout, recurrent_dropout
+        self.weight_dropout, self.zoneout, self.learn_h0 = weight_dropout, zoneout, learn_h0
+        self.truncate, self.gradient_clip = truncate, gradient_clip
         self.update_bias, self.init = update_bias, init
         self.optimiser, self.learning_rate, self.epochs = optimiser, learning_rate, epochs
         self.batch_size, self.chunk = batch_size, chunk

@@ -16,6 +16,11 @@ Rows = Array | list[Array]
 DTYPES = ("float32", "float64")
 POOLS = ("last", "mean", "max")
 LEARNING_RATE = 0.01
+_OF_THE_GRU = (
+    "num_layers", "bidirectional", "reset_after", "formulation", "activation", "gate_activation", "clip", "blocks",
+    "layer_norm", "dropout", "input_dropout", "recurrent_dropout", "weight_dropout", "zoneout", "learn_h0",
+    "truncate", "gradient_clip", "init", "update_bias",
+)  # fmt: skip
 _SEEDS = 2**32  # how many seeds NumPy's RandomState, which draws scikit-learn's splits, takes
 
 
@@ -99,8 +104,7 @@ def build_model(settings: Mapping[str, Any], head: nn.Dense, seed: int) -> nn.Se
     """GRU, Pool (unless the last state is what counts), Dropout and the head."""
     pool = _check.choice("pool", settings["pool"], POOLS)
     dtype = _check.dtype(settings["dtype"]).name
-    named = ("num_layers", "bidirectional", "reset_after", "activation", "gate_activation", "dropout", "init")
-    options = {name: settings[name] for name in (*named, "update_bias")}
+    options = {name: settings[name] for name in _OF_THE_GRU}
     gru = nn.GRU(_check.size("hidden_size", settings["hidden_size"]), sequences=pool != "last", **options)
     layers: list[nn.Layer] = [gru] if pool == "last" else [gru, nn.Pool(pool)]
     layers += [nn.Dropout(settings["dropout"])] if settings["dropout"] else []

@@ -78,6 +78,13 @@ class Layout(NamedTuple):
         checked = _check.matching(name, value, shape, dtype, why)
         return checked if self.batched else checked[:, None]
 
+    def decay(self, value: Any, width: int, dtype: np.dtype[Any]) -> Array:
+        """A decay as (T, B, H), or (T, B, 1) where all units share it."""
+        checked = _check.floating("decay", value, dtype, "x and the parameters are")
+        last = 1 if checked.shape[-1:] == (1,) else width
+        why = f"that is the shape of x but for the last axis, which is hidden_size {width} or 1"
+        return self.enter(_check.shaped("decay", checked, (*self._outer(), last), why))
+
     def _outer(self) -> tuple[int, ...]:
         if not self.batched:
             return (self.steps,)

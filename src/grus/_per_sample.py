@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from grus import functional
-from grus._stack import Stack, StackGradients, Tape, stack_backward
+from grus._stack import Given, Stack, StackGradients, Tape, stack_backward
 from grus.functional import Run
 from grus.parameters import Parameters, Shape
 from grus.reference import Problem
@@ -59,6 +59,7 @@ def samples_backward(
         run.use()
     d_x, d_h0 = np.empty_like(tape.runs[0].run.problem.x), np.empty_like(d_h_n)
     d_reset_state = None if tape.runs[0].run.problem.steps.reset is None else np.empty_like(d_h_n)
+    d_decay = None if tape.given is None or tape.given.decay is None else _like_decay(tape.given)
     for b in range(d_h_n.shape[1]):
         row = slice(b, b + 1)
         own = stack.parameters.like(gradients.flat[b])
@@ -66,7 +67,15 @@ def samples_backward(
         d_x[:, row], d_h0[:, row] = d.x, d.h0
         if d_reset_state is not None:
             d_reset_state[:, row] = d.reset_state
-    return StackGradients(d_x, d_h0, gradients, d_reset_state)
+        if d_decay is not None:
+            d_decay[:, row] = d.decay
+    return StackGradients(d_x, d_h0, gradients, d_reset_state, d_decay)
+
+
+def _like_decay(given: Given) -> Array:
+    """Where the gradient of the decay that was given goes."""
+    decay = np.asarray(given.decay)
+    return np.empty((*decay.shape[:2], 1 if given.shared_decay else decay.shape[2]), decay.dtype)
 
 
 def _tape_of(tape: Tape, rows: slice) -> Tape:

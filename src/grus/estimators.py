@@ -41,15 +41,24 @@ class GRUClassifier(ClassifierMixin, GRUEstimator):
         A second direction reads each sequence from its end.
     reset_after : bool, default True
         Which of the two formulations; see :class:`grus.GRU`.
+    formulation : {"after", "before", "candidate"}, optional
+        The same by name, and a third one.
     pool : {"max", "mean", "last"}, default "max"
         What of the states goes into the dense layer: the largest or the mean over all steps, or the last.
     dropout : float, default 0.3
         In training, the rate of dropout on the pooled states and between the layers.
+    input_dropout, recurrent_dropout, weight_dropout, zoneout : float, default 0
+        In training, the rates of what else is random inside the GRU; see :class:`grus.GRU`.
     activation, gate_activation : default "tanh" and "sigmoid"
         Of the new gate, and of the reset and the update gate (a pair gives each its own); see :class:`grus.GRU`.
+    clip, blocks, layer_norm, learn_h0 : default None, 1, False and False
+        Bounds of the pre-activations, blocks of the recurrent matrices, normalised products, and first states
+        that are learned; see :class:`grus.GRU`.
+    truncate, gradient_clip : int and float, optional
+        How many steps gradients go back, and how large they may be on the way; see :class:`grus.GRU`.
     update_bias : float, default 0
         Above 0, the state is kept longer at first.
-    init : {"orthogonal", "torch"}, default "orthogonal"
+    init : {"orthogonal", "torch"} or dict, default "orthogonal"
         Initial weights; see :class:`grus.GRU`.
     optimiser : {"adam", "adamw", "sgd"} or Optimiser, default "adam"
         An Optimiser of :mod:`grus.nn` has a learning rate (and weight decay) of its own; it is copied.
@@ -144,12 +153,23 @@ class GRUClassifier(ClassifierMixin, GRUEstimator):
         *,
         bidirectional: bool = True,
         reset_after: bool = True,
+        formulation: str | None = None,
         pool: str = "max",
         dropout: float = 0.3,
+        input_dropout: float = 0.0,
+        recurrent_dropout: float = 0.0,
+        weight_dropout: float = 0.0,
+        zoneout: float = 0.0,
         activation: Any = "tanh",
         gate_activation: Any = "sigmoid",
+        clip: float | None = None,
+        blocks: int = 1,
+        layer_norm: bool = False,
+        learn_h0: bool = False,
+        truncate: int | None = None,
+        gradient_clip: float | None = None,
         update_bias: float = 0.0,
-        init: str = "orthogonal",
+        init: Any = "orthogonal",
         optimiser: Any = "adam",
         learning_rate: Any = parts.LEARNING_RATE,
         epochs: int = 60,
@@ -169,12 +189,15 @@ class GRUClassifier(ClassifierMixin, GRUEstimator):
         resume: bool = False,
     ) -> None:
         super().__init__(
-            hidden_size, num_layers, bidirectional=bidirectional, reset_after=reset_after, pool=pool,
-            dropout=dropout, activation=activation, gate_activation=gate_activation, update_bias=update_bias,
-            init=init, optimiser=optimiser, learning_rate=learning_rate, epochs=epochs, batch_size=batch_size,
-            chunk=chunk, clip_norm=clip_norm, standardise=standardise, early_stopping=early_stopping,
-            validation_fraction=validation_fraction, patience=patience, group_by_length=group_by_length,
-            dtype=dtype, random_state=random_state, progress=progress, checkpoint=checkpoint, resume=resume,
+            hidden_size, num_layers, bidirectional=bidirectional, reset_after=reset_after, formulation=formulation,
+            pool=pool, dropout=dropout, input_dropout=input_dropout, recurrent_dropout=recurrent_dropout,
+            weight_dropout=weight_dropout, zoneout=zoneout, activation=activation, gate_activation=gate_activation,
+            clip=clip, blocks=blocks, layer_norm=layer_norm, learn_h0=learn_h0, truncate=truncate,
+            gradient_clip=gradient_clip, update_bias=update_bias, init=init, optimiser=optimiser,
+            learning_rate=learning_rate, epochs=epochs, batch_size=batch_size, chunk=chunk, clip_norm=clip_norm,
+            standardise=standardise, early_stopping=early_stopping, validation_fraction=validation_fraction,
+            patience=patience, group_by_length=group_by_length, dtype=dtype, random_state=random_state,
+            progress=progress, checkpoint=checkpoint, resume=resume,
         )  # fmt: skip
         self.class_weight = class_weight
 
@@ -275,8 +298,12 @@ class GRURegressor(RegressorMixin, GRUEstimator):
 
     Parameters
     ----------
-    hidden_size, num_layers, reset_after, activation, gate_activation, update_bias, init
+    hidden_size, num_layers, reset_after, formulation, activation, gate_activation, update_bias, init
         Of the GRU, as in :class:`GRUClassifier`.
+    clip, blocks, layer_norm, learn_h0, truncate, gradient_clip
+        Of the GRU too, as in :class:`GRUClassifier`.
+    input_dropout, recurrent_dropout, weight_dropout, zoneout : float, default 0
+        In training, the rates of what is random inside the GRU; see :class:`grus.GRU`.
     bidirectional : bool, default False
         A second direction reads each sequence from its end.
     pool : {"last", "mean", "max"}, default "last"

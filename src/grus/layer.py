@@ -1,11 +1,12 @@
 """``grus.GRU``: layers and directions over :func:`grus.gru_forward` and :func:`grus.gru_backward`.
 
-Longer than 300 lines because its docstrings are the reference of the main class; the code is about half.
+Longer than 300 lines because its docstrings are the reference of the main class; the code is less than half.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from copy import deepcopy
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -13,16 +14,19 @@ import numpy.typing as npt
 
 from grus import _check, derivatives, functional
 from grus._checkpoint import checkpointed_forward, tape_backward
-from grus._formulation import ActivationLike, formulated
+from grus._formulation import FORMULATIONS, ActivationLike, formulated
+from grus._initialise import checked_init, initialise_gru
 from grus._layout import Layout
+from grus._masks import Rates, fixed_masks
 from grus._per_sample import SampleParameters
 from grus._rest import rest_states
-from grus._stack import Given, Stack, Tape, stack_forward
+from grus._stack import Given, Learned, Stack, StackGradients, Tape, decay_of_units, learned_states, stack_forward
 from grus._trace import Trace, traced
-from grus.parameters import INITS, Parameters, gru_shapes, initialise_gru
+from grus.parameters import Parameters, gru_shapes
 from grus.stream import Stream
 
 Array = np.ndarray[Any, np.dtype[Any]]
+_NO_RATES = Rates()
 
 
 class GRUOutput(NamedTuple):
@@ -46,7 +50,8 @@ class Gradients(NamedTuple):
     x: Array
     h0: Array
     parameters: Parameters
-    reset_state: Array | None
+    reset_state: Array | None  # None without reset
+    decay: Array | None = None  # None without decay
 
 
 class GRU:
@@ -77,14 +82,48 @@ class GRU:
         A second direction reads each row from its end; its states follow the first's on the last axis.
     reset_after : bool, default True
         (F3), as PyTorch, cuDNN and Keras' default have it; False: (F3'), as in EpyNN, MyGrad and ONNX's default.
+    formulation : {"after", "before", "candidate"}, optional
+        The same choice by name, and a third one: "candidate" lets the reset gate act on the whole candidate,
+        ``n = tanh(r * (W_in x + b_in + W_hn h' + b_hn))`` (F3''), as in DreamerV3 [2]_. There the update gate
+        multiplies n, is ``sigmoid(u - 1)``, and all gates share one bias: its weights and biases are these, the
+        update gate's negated, with 1 added to the update gate's bias (``update_bias=1`` at the start).
     activation : str or Activation, default "tanh"
         Of the new gate; see :class:`grus.Activation`.
     gate_activation : str, Activation or a pair, default "sigmoid"
         Of the reset and the update gate; a pair gives each its own.
+    clip : float, optional
+        Every pre-activation is cut to -clip ... clip first, as ONNX has it.
+    blocks : int, default 1
+        Each recurrent matrix is block-diagonal: so many blocks of H/blocks units, which do not see those of
+        another; ``weight_hh`` is then (3H, H/blocks). It must divide H.
+    layer_norm : bool, default False
+        Each gate's product, of the input and of the state, is brought to mean 0 and variance 1 over its H units
+        (F6), times ``gain_ih`` and ``gain_hh`` (3H,), which are parameters too, before its bias.
     dropout : float, default 0
         In training, the rate at which the output of every layer but the last is zeroed (and the rest scaled up).
-    init : {"orthogonal", "torch"}, default "orthogonal"
+    input_dropout : float, default 0
+        In training, the rate of dropout on the projected input of each layer and direction: for each sequence and
+        each gate one mask over the units, the same at every step.
+    recurrent_dropout : float, default 0
+        The same on the state, on its way into each gate [3]_.
+    weight_dropout : float, default 0
+        In training, the rate of dropout on the entries of the recurrent matrices, drawn once a pass [4]_.
+    zoneout : float, default 0
+        In training, the rate at which a unit keeps its state at a step (F5) [5]_; outside training that share
+        of the state is kept.
+    learn_h0 : bool, default False
+        The states where ``h0`` or, after a reset, ``reset_state`` is omitted are parameters too: ``h0_l{k}``
+        (H,), the same for each sequence, zeros at the start.
+    truncate : int, optional
+        In backward, each step's loss gradient passes through at most so many steps; all when omitted.
+    gradient_clip : float, optional
+        In backward, a state's gradient is cut to -gradient_clip ... gradient_clip as it leaves a step for the one
+        before.
+    init : {"orthogonal", "torch"} or mapping, default "orthogonal"
         Per-gate orthogonal ``weight_hh``, Glorot-uniform ``weight_ih``, zero biases; or U(-1/sqrt(H), 1/sqrt(H)).
+        A mapping from any of "weight_ih", "weight_hh", "bias_ih", "bias_hh" to an initialiser, or to three (r, z,
+        n) of them: "uniform" (the latter), "zeros", "ones" or a number; of weights "orthogonal",
+        "glorot_uniform" and "identity" too. What it leaves out is as in "orthogonal".
     update_bias : float, default 0
         Added to the update gate's ``bias_ih`` at the start: above 0, the state is kept longer at first.
     save : {"gates", "outputs"}, default "gates"
@@ -112,6 +151,12 @@ class GRU:
     ----------
     .. [1] Cho et al. 2014, "Learning Phrase Representations using RNN Encoder-Decoder for Statistical Machine
        Translation", arXiv:1406.1078, v1 (reset after) and v3 (reset before).
+    .. [2] Hafner et al. 2023, "Mastering Diverse Domains through World Models", arXiv:2301.04104.
+    .. [3] Gal & Ghahramani 2016, "A Theoretically Grounded Application of Dropout in Recurrent Neural Networks",
+       arXiv:1512.05287.
+    .. [4] Merity et al. 2017, "Regularizing and Optimizing LSTM Language Models", arXiv:1708.02182.
+    .. [5] Krueger et al. 2016, "Zoneout: Regularizing RNNs by Randomly Preserving Hidden Activations",
+       arXiv:1606.01305.
 
     Examples
     --------
@@ -125,6 +170,7 @@ class GRU:
     GRU(3, 5, num_layers=2) float32, 330 parameters
     """
 
+    # Longer than 30 lines because every option has one here.
     def __init__(
         self,
         input_size: int,
@@ -135,10 +181,21 @@ class GRU:
         batch_first: bool = True,
         bidirectional: bool = False,
         reset_after: bool = True,
+        formulation: str | None = None,
         activation: ActivationLike = "tanh",
         gate_activation: ActivationLike | tuple[ActivationLike, ActivationLike] = "sigmoid",
+        clip: float | None = None,
+        blocks: int = 1,
+        layer_norm: bool = False,
         dropout: float = 0.0,
-        init: str = "orthogonal",
+        input_dropout: float = 0.0,
+        recurrent_dropout: float = 0.0,
+        weight_dropout: float = 0.0,
+        zoneout: float = 0.0,
+        learn_h0: bool = False,
+        truncate: int | None = None,
+        gradient_clip: float | None = None,
+        init: str | Mapping[str, Any] = "orthogonal",
         update_bias: float = 0.0,
         save: str = "gates",
         checkpoint_every: int | None = None,
@@ -151,9 +208,21 @@ class GRU:
         self.bias = _check.boolean("bias", bias)
         self.batch_first = _check.boolean("batch_first", batch_first)
         self.bidirectional = _check.boolean("bidirectional", bidirectional)
-        self.formulation = formulated(None, reset_after, activation, gate_activation)
-        self.dropout = _check.probability("dropout", dropout)
-        self.init = _check.choice("init", init, INITS)
+        self.layer_norm = _check.boolean("layer_norm", layer_norm)
+        self.learn_h0 = _check.boolean("learn_h0", learn_h0)
+        self.clip = None if clip is None else _check.positive("clip", clip)
+        self.formulation = formulated(
+            None if formulation is None else _check.choice("formulation", formulation, FORMULATIONS),
+            _check.boolean("reset_after", reset_after),
+            activation,
+            gate_activation,
+            clip=self.clip,
+            blocks=_check.divisor("blocks", blocks, "hidden_size", self.hidden_size),
+            truncate=None if truncate is None else _check.size("truncate", truncate, minimum=0),
+            gradient_clip=None if gradient_clip is None else _check.positive("gradient_clip", gradient_clip),
+        )
+        self._rates = self._checked_rates(dropout, input_dropout, recurrent_dropout, weight_dropout, zoneout)
+        self.init = checked_init(init, self.bias)
         self.update_bias = _check.number("update_bias", update_bias)
         self.save = _check.choice("save", save, functional.SAVES)
         self.checkpoint_every = _check.checkpoint_every(
@@ -163,10 +232,19 @@ class GRU:
         if self.update_bias and not self.bias:
             raise ValueError(f"update_bias must be 0 because bias is False; got {self.update_bias:g}.")
         shapes = gru_shapes(
-            self.input_size, self.hidden_size, self.num_layers, bias=bias, bidirectional=bidirectional
-        )
+            self.input_size, self.hidden_size, self.num_layers, bias=self.bias, bidirectional=self.bidirectional,
+            blocks=self.formulation.blocks, layer_norm=self.layer_norm, learn_h0=self.learn_h0,
+        )  # fmt: skip
         self.parameters = Parameters(shapes, self.dtype)
-        initialise_gru(self.parameters, _check.generator("seed", seed), self.init, self.update_bias)
+        generator = _check.generator("seed", seed)
+        initialise_gru(self.parameters, generator, self.init, self.update_bias, self.formulation.blocks)
+
+    def _checked_rates(self, *rates: float) -> Rates | None:
+        """What training drops; None where nothing ever is, so that a call need not ask for each of them."""
+        checked = Rates(*map(_check.probability, Rates._fields, rates))
+        drawn = checked._replace(dropout=checked.dropout if self.num_layers > 1 else 0.0)
+        self.needs_rng = " and ".join(f"{name} is {rate:g}" for name, rate in drawn._asdict().items() if rate)
+        return checked if any(checked) else None
 
     # ------------------------------------------------------------------------------------------------ running
 
@@ -179,6 +257,7 @@ class GRU:
         mask: npt.ArrayLike | None = None,
         reset: npt.ArrayLike | None = None,
         reset_state: Array | None = None,
+        decay: Array | None = None,
     ) -> GRUOutput:
         """Run over a batch of sequences, or over one (x without its batch axis), keeping nothing for backward.
 
@@ -187,7 +266,7 @@ class GRU:
         x : ndarray, shape (B, T, I), of the GRU's dtype
             (T, B, I) with ``batch_first=False``; (T, I) for one sequence, then no array below has a batch axis.
         h0 : ndarray, shape (layers*directions, B, H), optional
-            The states before the first step; zeros when omitted.
+            The states before the first step; zeros when omitted, or what ``learn_h0`` learned.
         lengths : array of int, shape (B,), optional
             Row b holds ``lengths[b]`` steps, 0 ... T. The output past them is 0, h_n is the state at the last
             one (h0 where there is none), and the reverse direction starts there.
@@ -196,7 +275,10 @@ class GRU:
         reset : array of bool, shape (B, T), optional
             True: ``x[b, t]`` begins a new sequence: in neither direction does anything flow between t-1 and t.
         reset_state : ndarray, shape (layers*directions, B, H), optional
-            The states from which a sequence begun by ``reset`` starts; zeros when omitted.
+            The states from which a sequence begun by ``reset`` starts; as h0 when omitted.
+        decay : ndarray, shape (B, T, H), or (B, T, 1) for all units alike, optional
+            Multiplies the state before each step (F0), in every layer and direction: the same one in all of them.
+            For what came at irregular times, such as exp(-elapsed/tau) [1]_.
 
         Returns
         -------
@@ -208,9 +290,14 @@ class GRU:
         ValueError
             A shape or value does not fit; the message tells which, what was expected and what came.
         TypeError
-            x or a state is not of the GRU's dtype.
+            x, a state or the decay is not of the GRU's dtype.
+
+        References
+        ----------
+        .. [1] Che et al. 2018, "Recurrent Neural Networks for Multivariate Time Series with Missing Values",
+           doi:10.1038/s41598-018-24271-9.
         """
-        output, h_n, _ = self._run(x, h0, lengths, mask, reset, reset_state, training=False, rng=None)
+        output, h_n, _ = self._run(x, h0, lengths, mask, reset, reset_state, decay, training=False, rng=None)
         return GRUOutput(output, h_n)
 
     def forward(
@@ -222,17 +309,21 @@ class GRU:
         mask: npt.ArrayLike | None = None,
         reset: npt.ArrayLike | None = None,
         reset_state: Array | None = None,
+        decay: Array | None = None,
         rng: int | np.random.Generator | None = None,
         return_output: bool = True,
     ) -> GRUTraining:
-        """Run as a call does, in training: dropout is on, and a tape is kept for one :meth:`backward`.
+        """Run as a call does, in training: what is random is drawn, and a tape is kept for one :meth:`backward`.
 
         Parameters
         ----------
-        x, h0, lengths, mask, reset, reset_state
+        x, h0, lengths, mask, reset, reset_state, decay
             As in a call.
         rng : int or numpy.random.Generator, optional
-            Where dropout masks come from; needed when ``dropout`` is above 0.
+            Where the masks of dropout and zoneout come from; needed when a rate is above 0. First those that hold
+            for all steps are drawn, for each layer and direction ``input_dropout``, ``recurrent_dropout`` and
+            ``weight_dropout``; then layer by layer ``dropout`` and for each direction ``zoneout`` (with
+            ``checkpoint_every`` chunk by chunk). The same seed gives the same masks on every engine.
         return_output : bool, default True
             False, for a GRU with ``checkpoint_every`` whose loss is a function of ``h_n``: ``output`` is an array
             of no steps, (B, 0, H), so that no T*B*H numbers are kept anywhere.
@@ -240,19 +331,19 @@ class GRU:
         Returns
         -------
         GRUTraining
-            ``output`` (read-only where the tape refers to it), ``h_n`` and ``tape``. The tape refers to x and to
-            the parameters: leave both as they are until backward.
+            ``output`` (read-only where the tape refers to it), ``h_n`` and ``tape``. The tape refers to x, to
+            the decay and to the parameters: leave them as they are until backward.
 
         Raises
         ------
         ValueError, TypeError
-            As a call; and where dropout is above 0 and ``rng`` is missing.
+            As a call; and where a rate is above 0 and ``rng`` is missing.
         """
-        if self.dropout and self.num_layers > 1 and rng is None:
-            raise ValueError(f"rng must be given because dropout is {self.dropout:g}. Pass rng=0 or a Generator.")
+        if self.needs_rng and rng is None:
+            raise ValueError(f"rng must be given because {self.needs_rng}. Pass rng=0 or a Generator.")
         return_output = _check.return_output(return_output, self.checkpoint_every)
-        generator = _check.generator("rng", rng) if self.dropout else None
-        given = x, h0, lengths, mask, reset, reset_state
+        generator = _check.generator("rng", rng) if self.needs_rng else None
+        given = x, h0, lengths, mask, reset, reset_state, decay
         output, h_n, tape = self._run(*given, training=True, rng=generator, return_output=return_output)
         return GRUTraining(output, h_n, tape)
 
@@ -265,7 +356,7 @@ class GRU:
         per_sample: bool = False,
         out: Array | None = None,
     ) -> Gradients:
-        """The exact gradients of x, h0, every parameter and reset_state.
+        """The exact gradients of x, h0, every parameter, reset_state and decay.
 
         Parameters
         ----------
@@ -284,8 +375,8 @@ class GRU:
         Returns
         -------
         Gradients
-            ``x``, ``h0``, ``parameters`` (by name, on one buffer ``parameters.flat``) and ``reset_state`` (None
-            without reset).
+            ``x``, ``h0``, ``parameters`` (by name, on one buffer ``parameters.flat``), ``reset_state`` (None
+            without reset) and ``decay`` (None without decay), the sum over all layers and directions.
 
         Raises
         ------
@@ -310,6 +401,25 @@ class GRU:
         >>> gradients.x.shape, gradients.parameters["weight_ih_l0"].shape
         ((2, 7, 3), (15, 3))
         """
+        d = self.stack_gradients(tape, d_output, d_h_n, per_sample, out)
+        layout, reset_state, decay = tape.layout, d.reset_state, d.decay
+        if decay is not None:
+            decay = layout.leave(decay)
+        if reset_state is not None:
+            reset_state = layout.leave_states(reset_state)
+        assert d.x is not None  # it was asked for
+        return Gradients(layout.leave(d.x), layout.leave_states(d.h0), d.parameters, reset_state, decay)
+
+    def stack_gradients(
+        self,
+        tape: Tape,
+        d_output: Array | None,
+        d_h_n: Array | None,
+        per_sample: bool = False,
+        out: Array | None = None,
+        with_x: bool = True,
+    ) -> StackGradients:
+        """:meth:`backward` in time-major arrays, without x's gradient where nobody needs it."""
         if not isinstance(tape, Tape):
             raise TypeError(f"tape must be what forward returned; got {type(tape).__name__}.")
         if tape.parameters is not self.parameters:
@@ -318,11 +428,9 @@ class GRU:
         D, H, layout = self.directions, self.hidden_size, tape.layout
         d_output = layout.output("d_output", d_output, D * H, self.dtype)
         d_h_n = layout.states("d_h_n", d_h_n, self.num_layers * D, H, self.dtype)
-        d = tape_backward(self._stack(), tape, d_output, d_h_n, gradients)
-        reset_state = None if d.reset_state is None else layout.leave_states(d.reset_state)
-        return Gradients(layout.leave(d.x), layout.leave_states(d.h0), d.parameters, reset_state)
+        return tape_backward(self._stack(), tape, d_output, d_h_n, gradients, with_x)
 
-    def step(self, x_t: Array, h: Array | None = None) -> Array:
+    def step(self, x_t: Array, h: Array | None = None, *, decay: Array | None = None) -> Array:
         """One time step.
 
         Parameters
@@ -330,7 +438,9 @@ class GRU:
         x_t : ndarray, shape (B, I), or (I,) for one sequence
             The input of this step.
         h : ndarray, shape (layers, B, H), or (layers, H) for one sequence, optional
-            The states before it; zeros when omitted.
+            The states before it; as in a call when omitted.
+        decay : ndarray, shape (B, H) or (B, 1), or without B for one sequence, optional
+            Multiplies the state before the step.
 
         Returns
         -------
@@ -357,8 +467,14 @@ class GRU:
         x_t = _check.floating("x_t", x_t, self.dtype, "that is this GRU's dtype")
         if x_t.ndim not in (1, 2) or x_t.shape[-1] != self.input_size:
             _check.shaped("x_t", x_t, ("B", self.input_size), f"input_size is {self.input_size}")
-        time = 1 if self.batch_first and x_t.ndim == 2 else 0
-        return self(x_t[:, None] if time else x_t[None], h).h_n
+        if decay is not None:
+            decay = _check.floating("decay", decay, self.dtype, "x and the parameters are")
+            last = 1 if decay.shape[-1:] == (1,) else self.hidden_size
+            why = f"that is the shape of x_t but for the last axis, which is hidden_size {self.hidden_size} or 1"
+            _check.shaped("decay", decay, (*x_t.shape[:-1], last), why)
+        if self.batch_first and x_t.ndim == 2:
+            return self(x_t[:, None], h, decay=None if decay is None else decay[:, None]).h_n
+        return self(x_t[None], h, decay=None if decay is None else decay[None]).h_n
 
     def stream(self, batch_size: int = 1) -> Stream:
         """Make a :class:`Stream`, which takes one step at a time in the shortest time and keeps the state.
@@ -436,12 +552,13 @@ class GRU:
         mask: npt.ArrayLike | None = None,
         reset: npt.ArrayLike | None = None,
         reset_state: Array | None = None,
+        decay: Array | None = None,
     ) -> Trace:
         """Run as a call does, and return what every gate of every layer was at every step.
 
         Parameters
         ----------
-        x, h0, lengths, mask, reset, reset_state
+        x, h0, lengths, mask, reset, reset_state, decay
             As in a call.
 
         Returns
@@ -469,7 +586,7 @@ class GRU:
         >>> trace.z.shape, bool((trace.h[-1] == gru(x).output).all())
         ((2, 2, 7, 5), True)
         """
-        layout, x, given = self._enter(x, h0, lengths, mask, reset, reset_state)
+        layout, x, given = self._enter(x, h0, lengths, mask, reset, reset_state, decay)
         return traced(self._stack(), layout, x, given)
 
     def _run(
@@ -480,13 +597,16 @@ class GRU:
         mask: Any,
         reset: Any,
         reset_state: Array | None,
+        decay: Array | None,
         *,
         training: bool,
         rng: np.random.Generator | None,
         return_output: bool = True,
     ) -> tuple[Array, Array, Tape]:
-        layout, x, given = self._enter(x, h0, lengths, mask, reset, reset_state)
-        tape: Any = Tape(layout, self.parameters, [], [])
+        layout, x, given = self._enter(x, h0, lengths, mask, reset, reset_state, decay)
+        if rng is not None and self._rates is not None:
+            given = given._replace(fixed=fixed_masks(self._rates, self._recurrent_weights(), layout.batch, rng))
+        tape: Any = Tape(layout, self.parameters, [], [], None, given)
         if training and (every := self.checkpoint_every) is not None:
             made = checkpointed_forward(self._stack(), tape, x, given, every, rng, return_output)
             output, h_n, tape = made
@@ -495,15 +615,22 @@ class GRU:
         return layout.leave(output), layout.leave_states(h_n), tape
 
     def _enter(
-        self, x: Array, h0: Array | None, lengths: Any, mask: Any, reset: Any, reset_state: Array | None
+        self,
+        x: Array,
+        h0: Array | None,
+        lengths: Any,
+        mask: Any,
+        reset: Any,
+        reset_state: Array | None,
+        decay: Any,
     ) -> tuple[Layout, Array, Given]:
         """What a call is given, checked and time-major."""
         x = _check.floating("x", x, self.dtype, "that is this GRU's dtype")
         layout = Layout.of(x, self.input_size, self.batch_first)
         _check.reset_state_with_reset(reset_state, reset)
-        sizes = (self.num_layers * self.directions, self.hidden_size, self.dtype)
-        h0 = layout.states("h0", h0, *sizes)
-        reset_state = h0 if reset is None else layout.states("reset_state", reset_state, *sizes)
+        learned = Learned(h0 is None, reset is not None and reset_state is None) if self.learn_h0 else None
+        h0 = self._states("h0", h0, layout)
+        reset_state = h0 if reset is None else self._states("reset_state", reset_state, layout)
         mask, reset, lengths = (
             layout.flags("mask", mask),
             layout.flags("reset", reset),
@@ -511,11 +638,33 @@ class GRU:
         )
         shape = layout.steps, layout.batch
         checked, steps = functional.checked_steps(shape, lengths, mask, reset, reset_state, False)
-        return layout, layout.enter(x), Given(h0, reset_state, checked, steps.valid, steps.reset)
+        given = Given(h0, reset_state, checked, steps.valid, steps.reset, None, None, learned)
+        if decay is not None:
+            decay = layout.decay(decay, self.hidden_size, self.dtype)
+            given = given._replace(decay=decay_of_units(decay, self.hidden_size, steps.valid))
+            given = given._replace(shared_decay=decay.shape[-1] != self.hidden_size)
+        return layout, layout.enter(x), given
+
+    def _states(self, name: str, given: Array | None, layout: Layout) -> Array:
+        """States as (layers*directions, B, H); where they are not given, zeros or the learned ones."""
+        if given is None and self.learn_h0:
+            return learned_states(self.parameters, self.num_layers, self.directions, layout.batch)
+        return layout.states(name, given, self.num_layers * self.directions, self.hidden_size, self.dtype)
+
+    def _recurrent_weights(self) -> list[Array]:
+        """``weight_hh`` of each layer and direction."""
+        return [view for name, view in self.parameters.items() if name.startswith("weight_hh")]
 
     def _stack(self) -> Stack:
         depth = (self.num_layers, self.directions)
-        return Stack(self.parameters, self.formulation, *depth, self.bias, self.dropout, self.save)
+        return Stack(self.parameters, self.formulation, *depth, self._rates, self.save)
+
+    # Rates, read-only: they stand in one place.
+    dropout = property(lambda self: (self._rates or _NO_RATES).dropout, doc="Rate between the layers.")
+    input_dropout = property(lambda self: (self._rates or _NO_RATES).input_dropout, doc="Rate on the input.")
+    recurrent_dropout = property(lambda self: (self._rates or _NO_RATES).recurrent_dropout, doc="On the state.")
+    weight_dropout = property(lambda self: (self._rates or _NO_RATES).weight_dropout, doc="On weight_hh.")
+    zoneout = property(lambda self: (self._rates or _NO_RATES).zoneout, doc="Rate of states kept.")
 
     def _gradients(self, out: Array | None, rows: int | None) -> Parameters:
         """Where the parameters' gradients go: on ``out``, for each of so many rows apart if they are told."""
@@ -565,12 +714,18 @@ class GRU:
     def config(self) -> dict[str, Any]:
         """The constructor's arguments, but the seed, as a dictionary that JSON can hold."""
         form = self.formulation
+        new, reset, update = (
+            each.config() if self.clip is None else {k: v for k, v in each.config().items() if k != "clip"}
+            for each in (form.activation, form.reset_activation, form.update_activation)
+        )
         return {
             "input_size": self.input_size, "hidden_size": self.hidden_size, "num_layers": self.num_layers,
             "bias": self.bias, "batch_first": self.batch_first, "bidirectional": self.bidirectional,
-            "reset_after": form.reset == "after", "activation": form.activation.config(),
-            "gate_activation": [form.reset_activation.config(), form.update_activation.config()],
-            "dropout": self.dropout, "init": self.init, "update_bias": self.update_bias, "save": self.save,
+            "reset_after": form.reset != "before", "formulation": form.reset, "activation": new,
+            "gate_activation": [reset, update], "clip": self.clip, "blocks": form.blocks,
+            "layer_norm": self.layer_norm, **(self._rates or _NO_RATES)._asdict(), "learn_h0": self.learn_h0,
+            "truncate": form.truncate, "gradient_clip": form.gradient_clip, "init": deepcopy(self.init),
+            "update_bias": self.update_bias, "save": self.save,
             "checkpoint_every": self.checkpoint_every, "dtype": self.dtype.name,
         }  # fmt: skip
 
@@ -584,9 +739,15 @@ class GRU:
         options = {
             "num_layers": (self.num_layers, 1), "bias": (self.bias, True),
             "batch_first": (self.batch_first, True), "bidirectional": (self.bidirectional, False),
-            "reset_after": (form.reset == "after", True), "dropout": (self.dropout, 0.0),
+            "reset_after": (form.reset != "before", True), "dropout": (self.dropout, 0.0),
             "activation": (form.activation.name, "tanh"), "update_bias": (self.update_bias, 0.0),
-            "save": (self.save, "gates"), "checkpoint_every": (self.checkpoint_every, None),
+            "formulation": (form.reset if form.reset == "candidate" else None, None), "clip": (self.clip, None),
+            "blocks": (form.blocks, 1), "layer_norm": (self.layer_norm, False),
+            "input_dropout": (self.input_dropout, 0.0), "recurrent_dropout": (self.recurrent_dropout, 0.0),
+            "weight_dropout": (self.weight_dropout, 0.0), "zoneout": (self.zoneout, 0.0),
+            "learn_h0": (self.learn_h0, False), "truncate": (form.truncate, None),
+            "gradient_clip": (form.gradient_clip, None), "save": (self.save, "gates"),
+            "checkpoint_every": (self.checkpoint_every, None),
         }  # fmt: skip
         parts = [str(self.input_size), str(self.hidden_size)]
         parts += [f"{name}={value!r}" for name, (value, default) in options.items() if value != default]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -14,7 +15,6 @@ from grus.equations import Weights
 
 Array = np.ndarray[Any, np.dtype[Any]]
 Shape = tuple[int, ...]
-INITS = ("orthogonal", "torch")
 
 
 class Parameters(Mapping[str, Array]):
@@ -93,6 +93,10 @@ class Parameters(Mapping[str, Array]):
     def __getitem__(self, name: str) -> Array:
         return self._views[name]
 
+    def find(self, name: str) -> Any:
+        """The array of that name, or None: faster than a mapping's ``get`` where there is none."""
+        return self._views.get(name)
+
     def __setitem__(self, name: str, value: npt.ArrayLike) -> None:
         _check.known_keys("parameters", [name], self.shapes)
         own = f"parameters[{name!r}]", value, self.shapes[name], self.dtype
@@ -113,19 +117,31 @@ class Parameters(Mapping[str, Array]):
 
 
 def gru_shapes(
-    input_size: int, hidden_size: int, num_layers: int, *, bias: bool, bidirectional: bool
+    input_size: int,
+    hidden_size: int,
+    num_layers: int,
+    *,
+    bias: bool,
+    bidirectional: bool,
+    blocks: int = 1,
+    layer_norm: bool = False,
+    learn_h0: bool = False,
 ) -> dict[str, Shape]:
-    """PyTorch's names in PyTorch's order, with their shapes."""
-    directions = 2 if bidirectional else 1
+    """PyTorch's names in PyTorch's order, with their shapes; after them those of what PyTorch does not have."""
+    directions, H = 2 if bidirectional else 1, hidden_size
     shapes: dict[str, Shape] = {}
     for layer in range(num_layers):
-        width = input_size if layer == 0 else directions * hidden_size
+        width = input_size if layer == 0 else directions * H
         for direction in range(directions):
             end = suffix(layer, direction)
-            shapes[f"weight_ih{end}"] = (3 * hidden_size, width)
-            shapes[f"weight_hh{end}"] = (3 * hidden_size, hidden_size)
+            shapes[f"weight_ih{end}"] = (3 * H, width)
+            shapes[f"weight_hh{end}"] = (3 * H, H // blocks)
             if bias:
-                shapes[f"bias_ih{end}"] = shapes[f"bias_hh{end}"] = (3 * hidden_size,)
+                shapes[f"bias_ih{end}"] = shapes[f"bias_hh{end}"] = (3 * H,)
+            if layer_norm:
+                shapes[f"gain_ih{end}"] = shapes[f"gain_hh{end}"] = (3 * H,)
+            if learn_h0:
+                shapes[f"h0{end}"] = (H,)
     return shapes
 
 
@@ -135,32 +151,17 @@ def suffix(layer: int, direction: int) -> str:
 
 
 def gru_weights(parameters: Parameters, layer: int, direction: int) -> Weights:
-    """The arrays of one layer in one direction; without biases, zeros stand in for them."""
+    """Those of one layer in one direction; zeros where it has no biases."""
+    weight_ih, weight_hh, bias_ih, bias_hh, gain_ih, gain_hh = map(parameters.find, _names(layer, direction))
+    if bias_ih is None:
+        bias_ih = bias_hh = np.zeros(len(weight_hh), weight_hh.dtype)
+    return Weights(weight_ih, weight_hh, bias_ih, bias_hh, gain_ih, gain_hh)
+
+
+@cache
+def _names(layer: int, direction: int) -> tuple[str, ...]:
     end = suffix(layer, direction)
-    weight_ih, weight_hh = parameters[f"weight_ih{end}"], parameters[f"weight_hh{end}"]
-    if f"bias_ih{end}" not in parameters:
-        zeros = np.zeros(len(weight_hh), weight_hh.dtype)
-        return Weights(weight_ih, weight_hh, zeros, zeros)
-    return Weights(weight_ih, weight_hh, parameters[f"bias_ih{end}"], parameters[f"bias_hh{end}"])
-
-
-def initialise_gru(parameters: Parameters, rng: np.random.Generator, init: str, update_bias: float) -> None:
-    """Fill in place: per-gate orthogonal ``weight_hh``, Glorot-uniform ``weight_ih``; or PyTorch's uniform.
-
-    ``update_bias`` is added to the update gate's ``bias_ih``: above 0, the state is kept longer at first.
-    """
-    for name, view in parameters.items():
-        H = len(view) // 3
-        if init == "torch":
-            view[...] = rng.uniform(-1 / math.sqrt(H), 1 / math.sqrt(H), view.shape)
-        elif name.startswith("weight_hh"):
-            view[...] = np.concatenate([orthogonal(rng, H, H) for _ in range(3)])
-        elif name.startswith("weight_ih"):
-            view[...] = np.concatenate([glorot_uniform(rng, H, view.shape[1]) for _ in range(3)])
-        else:
-            view[...] = 0
-        if name.startswith("bias_ih"):
-            view[H : 2 * H] += update_bias
+    return tuple(f"{field}{end}" for field in Weights._fields)
 
 
 def orthogonal(rng: np.random.Generator, rows: int, columns: int) -> Array:

@@ -10,7 +10,7 @@ import numpy.typing as npt
 from grus import _check
 from grus._engine import engine
 from grus._session import session
-from grus._stack import inference_problems
+from grus._stack import inference_problems, learned_states
 
 if TYPE_CHECKING:
     from grus._files import PathLike
@@ -65,6 +65,7 @@ class Stream:
         self._x = np.empty((self.batch_size, gru.input_size), gru.dtype)
         self._decay = np.empty_like(self._states[0])
         self._bind(gru.flat)
+        self.reset()
 
     def _bind(self, flat: Array) -> None:
         """Make the session, on these parameters and the states of half 0."""
@@ -143,7 +144,8 @@ class Stream:
         rows : int, array of int, or array of bool, shape (B,), optional
             Which; all when omitted.
         state : ndarray, shape (layers, rows, H), or (layers, H) for the same in each, optional
-            What to start from, such as :meth:`GRU.rest_state`; zeros when omitted.
+            What to start from, such as :meth:`GRU.rest_state`; zeros when omitted, or the states that
+            ``learn_h0`` learned.
 
         Raises
         ------
@@ -163,7 +165,7 @@ class Stream:
         chosen = slice(None) if rows is None else _check.row_numbers("rows", rows, self.batch_size)
         now = self._now
         if state is None:
-            now[:, chosen] = 0
+            now[:, chosen] = learned_states(self._parameters, len(now), 1, 1) if self._gru.learn_h0 else 0
             return
         state = _check.floating("state", state, self._gru.dtype, "that is this GRU's dtype")
         layers, count, H = now[:, chosen].shape

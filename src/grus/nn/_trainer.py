@@ -133,7 +133,7 @@ class Trainer:
         if not math.isfinite(scores.total):
             raise self._diverged(f"the loss is {scores.total}")
         weight = (chunk.weight / chunk.rows if settings.average else chunk.weight).astype(model.dtype)
-        model.fill(self.gradients, tape, dy * weight[..., None])
+        model.fill(self.gradients, tape, dy * weight[..., None], with_x=False)
         for layer, own in zip(model.layers, self.gradients, strict=True):
             if layer.clip_norm is not None:
                 clip_global_norm([own.flat], layer.clip_norm)

@@ -33,7 +33,8 @@ class GRU(Layer):
     name, learning_rate, clip_norm
         As for every layer.
     **options
-        Of :class:`grus.GRU`: ``num_layers``, ``bidirectional``, ``reset_after``, ``activation``, ``dropout``, ...
+        Of :class:`grus.GRU`: ``num_layers``, ``bidirectional``, ``formulation``, ``recurrent_dropout``,
+        ``layer_norm``, ... What is random in training comes from the model's generator.
 
     Examples
     --------
@@ -86,12 +87,21 @@ class GRU(Layer):
         return output if self.sequences else np.concatenate(h_n[-self.core.directions :], axis=-1)
 
     def backward(self, tape: Tape, dy: Array, gradients: Parameters) -> Array:
+        d_x = self._gradient_of_x(tape, dy, gradients, True)
+        assert d_x is not None  # it was asked for
+        return d_x.swapaxes(0, 1)
+
+    def backward_parameters(self, tape: Tape, dy: Array, gradients: Parameters) -> None:
+        """:meth:`backward` without x's gradient, which takes a large product and here nobody reads."""
+        self._gradient_of_x(tape, dy, gradients, False)
+
+    def _gradient_of_x(self, tape: Tape, dy: Array, gradients: Parameters, with_x: bool) -> Array | None:
         if self.sequences:
-            return self.core.backward(tape, dy, out=gradients.flat).x
+            return self.core.stack_gradients(tape, dy, None, out=gradients.flat, with_x=with_x).x
         D, H = self.core.directions, self.core.hidden_size
         d_h_n = np.zeros((self.core.num_layers * D, len(dy), H), dy.dtype)
         d_h_n[-D:] = dy.reshape(len(dy), D, H).swapaxes(0, 1)
-        return self.core.backward(tape, d_h_n=d_h_n, out=gradients.flat).x
+        return self.core.stack_gradients(tape, None, d_h_n, out=gradients.flat, with_x=with_x).x
 
     def options(self) -> dict[str, Any]:
         given = {k: v for k, v in self.core.config().items() if k not in {*_OF_THE_MODEL, "hidden_size"}}

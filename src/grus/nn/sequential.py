@@ -21,6 +21,7 @@ from grus.nn._summary import summary
 from grus.nn.dense import Dense
 from grus.nn.embedding import Embedding, OneHot
 from grus.nn.fit import evaluate, fit
+from grus.nn.gru import GRU
 from grus.nn.history import History
 from grus.parameters import Parameters
 
@@ -251,19 +252,25 @@ class Sequential:
         """What :attr:`flat` is to the layers' parameters, for another buffer: each layer's part by name."""
         return [a.parameters.like(flat[part]) for a, part in zip(self.layers, self.slices(), strict=True)]
 
-    def fill(self, gradients: list[Parameters], tape: Tape, dy: Array) -> Array | None:
-        """:meth:`backward` into buffers that :meth:`split` made; returns the gradient of x."""
+    def fill(self, gradients: list[Parameters], tape: Tape, dy: Array, with_x: bool = True) -> Array | None:
+        """:meth:`backward` into buffers that :meth:`split` made; returns the gradient of x, if it is asked for."""
         d: Array | None = dy
-        for layer, kept, own in reversed(list(zip(self.layers, tape.layers, gradients, strict=True))):
+        lowest = 0 if with_x else self._lowest_with_parameters()
+        for layer, kept, own in reversed(list(zip(self.layers, tape.layers, gradients, strict=True))[lowest:]):
             if d is None:
                 raise ValueError(
                     f"{layer.name} stands below a layer that reads symbols, so no gradient reaches it."
                 )
             if tape.logits and layer is self.layers[-1] and isinstance(layer, Dense):
                 d = layer.backward_from_logits(kept, d, own)
+            elif isinstance(layer, GRU) and not with_x and layer is self.layers[lowest]:
+                layer.backward_parameters(kept, d, own)
             else:
                 d = layer.backward(kept, d, own)
-        return d
+        return d if with_x else None
+
+    def _lowest_with_parameters(self) -> int:
+        return next((i for i, layer in enumerate(self.layers) if layer.parameters.size), 0)
 
     def predict(self, x: Inputs, batch_size: int = 256) -> Array:
         """The output for any number of sequences, batch by batch.
