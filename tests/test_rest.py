@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 import grus
-from grus._rest import Layer, resting_states
+from grus._rest import Layer, growth, resting_states
 from grus.activations import Activation
 from grus.equations import Formulation, Masks, Weights, from_input, step_forward
 
@@ -132,6 +132,19 @@ def test_a_unit_that_never_moves_rests_where_it_is() -> None:
     h = gru.rest_state(x0 := an_input("float64", 3))
     assert h[0, 0] == 0
     assert np.abs(gru.step(x0, h) - h).max() < 1e-14
+
+
+def test_growth_is_the_spectral_radius() -> None:
+    rng = np.random.default_rng(0)
+    for H in (1, 2, 9):
+        matrix = rng.standard_normal((H, H))
+        radius = abs(np.linalg.eigvals(matrix)).max()
+        for wanted in (1.0, 1.0001, 3.0):
+            assert abs(growth(matrix * (wanted / radius)) - wanted) < 1e-6 * wanted
+        for wanted in (0.999, 0.5):
+            assert wanted - 1e-9 <= growth(matrix * (wanted / radius)) < 1
+    assert growth(np.zeros((3, 3))) == 0
+    assert growth(np.triu(np.ones((3, 3)), 1)) == 0
 
 
 def test_the_parameters_stay_as_they_are() -> None:

@@ -6,6 +6,7 @@ Jacobian is exact: :func:`grus.equations.step_backward` of the rows of the ident
 
 from __future__ import annotations
 
+import math
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -19,7 +20,8 @@ _FIRST_STEPS = 200  # of the GRU itself, towards whatever attracts the state
 _NEWTON_STEPS = 100
 _HALVINGS = 30  # of a Newton step that does not lower the residual
 _TOLERANCE = 1e-13  # of the residual, relative to the state or to 1: some hundred roundings of float64
-_MARGIN = 1e-6  # above 1, of a spectral radius: what rounding makes of it
+_MARGIN = 1e-6  # above 1, of a spectral radius: what rounding and an end of squaring make of it
+_SQUARINGS = 25
 
 
 class Layer(NamedTuple):
@@ -110,13 +112,32 @@ class _Row:
                 f"{self.name}: the nearest found still moves by {residual:.2g} a step. The state may oscillate or "
                 "grow without bounds: look at GRU.trace over a long constant input."
             )
-        radius = float(np.abs(np.linalg.eigvals(self.jacobian(h))).max())
+        radius = growth(self.jacobian(h))
         if radius > 1 + _MARGIN:
             raise RuntimeError(
                 f"{self.name}: it has a fixed point (it moves by {residual:.2g} a step), but states near it go "
                 f"away from it, by a factor of {radius:.4g} a step. The state oscillates, or rests elsewhere: "
                 "look at GRU.trace over a long constant input, and take as h0 a state that it comes to."
             )
+
+
+def growth(matrix: Array) -> float:
+    """The spectral radius to some 1e-6, if it is 1 or more; else a bound on it below 1.
+
+    Gelfand's formula, the norm of a power to one over the exponent, on squares of squares: a few products of
+    matrices where the eigenvalues take long.
+    """
+    power, log_scale, rate = matrix, 0.0, 0.0
+    for k in range(_SQUARINGS):
+        norm = float(np.linalg.norm(power))
+        if norm == 0:
+            return 0.0
+        log_scale += math.log(norm)
+        rate = log_scale / 2**k
+        if rate < 0:
+            break
+        power, log_scale = (power / norm) @ (power / norm), 2 * log_scale
+    return math.exp(rate)
 
 
 def _solution(matrix: Array, right: Array) -> Array:
