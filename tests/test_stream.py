@@ -331,7 +331,7 @@ def test_what_only_training_knows_may_differ(tmp_path: Path) -> None:
         ({"num_layers": 2}, r"must hold the state of a GRU with num_layers=2, as this stream's; got 1\."),
         ({"hidden_size": 4}, r"with hidden_size=4, as this stream's; got 19\."),
         ({"input_size": 4}, r"with input_size=4, as this stream's; got 6\."),
-        ({"reset_after": False}, r"with reset_after=False, as this stream's; got True\."),
+        ({"reset_after": False}, r"with formulation='before', as this stream's; got 'after'\."),
         ({"dtype": "float64"}, r"with dtype='float64', as this stream's; got 'float32'\."),
         ({"activation": "relu"}, r"with activation={'name': 'relu'}, as this stream's; got {'name': 'tanh'}\."),
     ],
