@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import grus
-from benchmarks import compare, japanese_vowels, machine, memory, options, startup, wheel
+from benchmarks import compare, japanese_vowels, machine, memory, options, startup, stream, wheel
 from benchmarks.answers import WrongAnswerError
 from benchmarks.build import OUTPUT
 from benchmarks.cases import CASES, Case
@@ -26,6 +26,7 @@ from benchmarks.settings import Settings
 MEASUREMENTS: dict[str, Callable[[Settings], dict[str, Any]]] = {
     "cases": compare.measure,
     "options": options.measure,
+    "stream": stream.measure,
     "startup": startup.measure,
     "memory": memory.measure,
     "japanese-vowels": japanese_vowels.measure,

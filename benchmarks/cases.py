@@ -49,7 +49,9 @@ CASES = [
     Case(50, 64, 256, 512),
     Case(30, 128, 512, 1024),
 ]
-OPTIONS_CASE, MEMORY_CASE = CASES[3], CASES[4]
+SMALL, OPTIONS_CASE, MEMORY_CASE = CASES[0], CASES[3], CASES[4]
+OPTIONS_CASES = (OPTIONS_CASE, SMALL)
+STREAM_CASES = CASES[:2]  # of one sequence
 
 
 @dataclass(frozen=True)
@@ -69,7 +71,21 @@ class Data:
         numbers = [rng.standard_normal(s, dtype=np.dtype(dtype)) for s in ((T, B, I), (B, H), (T, B, H))]
         return cls(numbers[0], numbers[1], grus.GRUParams.random(I, H, rng, dtype), numbers[2])
 
+    @property
+    def case(self) -> Case:
+        return Case(*self.x.shape, self.h0.shape[1])
+
+    def state_dict(self) -> dict[str, Array]:
+        """The parameters under the names that they have in a GRU of one layer."""
+        return {f"{name}_l0": array for name, array in self.params._asdict().items() if array is not None}
+
     def astype(self, dtype: str) -> Data:
         """The same numbers in another type."""
-        params = grus.GRUParams(*(np.asarray(p, dtype) for p in self.params))
+        params = grus.GRUParams(*(rounded(p, dtype) for p in self.params))
         return Data(self.x.astype(dtype), self.h0.astype(dtype), params, self.d_output.astype(dtype))
+
+
+def rounded(value: Any, dtype: str) -> Any:
+    """An array of floating-point numbers in another type; anything else as it is."""
+    floating = isinstance(value, np.ndarray) and np.issubdtype(value.dtype, np.floating)
+    return value.astype(dtype) if floating else value

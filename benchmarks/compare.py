@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from functools import partial
 from pathlib import Path
@@ -47,10 +47,12 @@ def participants(settings: Settings) -> Iterator[list[Participant]]:
         yield started
 
 
-def check(taking_part: list[Participant], case: Case, expected: Path) -> dict[str, dict[str, float]]:
+def check(
+    taking_part: list[Participant], case: Case, expected: Path, **variant: Any
+) -> dict[str, dict[str, float]]:
     """Prepare the case everywhere; raise if one computes something else. The largest errors by library."""
     for each in taking_part:
-        each.send(prepare=case, expected=str(expected))
+        each.send(prepare=case, expected=str(expected), **variant)
     found = {each: each.receive()["errors"] for each in taking_part}
     largest: dict[str, dict[str, float]] = {}
     for each, errors in found.items():
@@ -60,12 +62,14 @@ def check(taking_part: list[Participant], case: Case, expected: Path) -> dict[st
     return largest
 
 
-def times(taking_part: list[Participant], seconds: float, least: int) -> dict[str, Any]:
+def times(
+    taking_part: list[Participant], seconds: float, least: int, passes: Sequence[str] = PASSES
+) -> dict[str, Any]:
     """Pass -> library -> threads -> summary, from turns of all who take part."""
-    turns = {each.name: partial(each.ask, turn=PASSES) for each in taking_part}
+    turns = {each.name: partial(each.ask, turn=passes) for each in taking_part}
     samples = in_turn(turns, seconds, least)
     results: dict[str, Any] = {}
-    for name in PASSES:
+    for name in passes:
         of_libraries = results.setdefault(name, {})
         for each in taking_part:
             if name in each.library.passes:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from benchmarks import targets
-from benchmarks.cases import PASS_COST, PASSES, Case
+from benchmarks.cases import PASS_COST, PASSES, SMALL, Case
 
 Results = dict[str, Any]
 
@@ -57,15 +57,32 @@ class Row:
 
 def rows(results: Results) -> list[Row]:
     """Those of every case and pass that were measured."""
-    limits = results.get("peak", {})
-    found = []
-    for case_name, of_case in results.get("cases", {}).items():
-        for name in PASSES:
-            times = of_case[name]
-            grus = {int(threads): each["median"] for threads, each in times["grus"].items()}
-            peers = {p: min(t["median"] for t in by.values()) for p, by in times.items() if p != "grus"}
-            found.append(Row(Case.parse(case_name), name, grus, peers, limits.get(str(max(grus)))))
-    return found
+    cases, limits = results.get("cases", {}), results.get("peak", {})
+    return [_row(Case.parse(case), name, cases[case][name], limits) for case in cases for name in PASSES]
+
+
+def option_rows(results: Results) -> dict[str, list[Row]]:
+    """Option -> the passes of the small case beside other libraries that have it."""
+    peers = results.get("options", {}).get("peers", {})
+    return {option: [_row(SMALL, name, times[name], {}) for name in PASSES] for option, times in peers.items()}
+
+
+def option_costs(results: Results) -> dict[str, dict[str, dict[str, float]]]:
+    """Case -> option -> pass -> time relative to that without the option."""
+    cases = results.get("options", {}).get("cases", {})
+    return {
+        case: {
+            option: {name: each["ratio"] for name, each in of.items() if name != "errors"}
+            for option, of in options.items()
+        }
+        for case, options in cases.items()
+    }
+
+
+def _row(case: Case, name: str, times: Results, limits: Results) -> Row:
+    grus = {int(threads): each["median"] for threads, each in times["grus"].items()}
+    peers = {p: min(t["median"] for t in by.values()) for p, by in times.items() if p != "grus"}
+    return Row(case, name, grus, peers, limits.get(str(max(grus))))
 
 
 @dataclass(frozen=True)
@@ -93,19 +110,46 @@ def verdicts(results: Results) -> list[Verdict]:
             found.append(Verdict(f"{what}: {row.fastest} over grus", ratio, row.target, True))
         if row.case.B >= 32 and set(row.grus) == {1, 2}:
             found.append(Verdict(f"{what}: 2 threads over 1", row.speedup, targets.TWO_THREADS, True))
-    for measurement in (_options, _startup, _wheel, _memory, _japanese_vowels):
+    found += _options(results) + _options_elsewhere(results)
+    for measurement in (_stream, _startup, _wheel, _memory, _japanese_vowels):
         name = measurement.__name__.removeprefix("_").replace("_", "-")
         if name in results and "missing" not in results[name]:
             found += measurement(results[name])
     return found
 
 
-def _options(found: Results) -> list[Verdict]:
+def _options(results: Results) -> list[Verdict]:
     return [
-        Verdict(f"option {option}, {name}, over plain", ratio, targets.OPTION, False)
-        for option, ratios in found.items()
+        Verdict(
+            f"{case} {name}: {option} over without it", ratio, targets.OPTIONS.get(option, targets.OPTION), False
+        )
+        for case, options in option_costs(results).items()
+        for option, ratios in options.items()
         for name, ratio in ratios.items()
+        if name in PASSES
     ]
+
+
+def _options_elsewhere(results: Results) -> list[Verdict]:
+    return [
+        Verdict(f"{row.case.name} {row.name}: {option}, {peer} over grus", ratio, targets.OPTION_ELSEWHERE, True)
+        for option, found in option_rows(results).items()
+        for row in found
+        for peer, ratio in row.ratios.items()
+    ]
+
+
+def _stream(found: Results) -> list[Verdict]:
+    verdicts = [
+        Verdict(
+            f"{case} a step of a stream", 1e6 * of["seconds"]["grus"], 1e6 * targets.STREAM_STEP[case], False, "us"
+        )
+        for case, of in found["cases"].items()
+    ]
+    if "count" in found["allocations"]:
+        what = f"allocations of {found['allocations']['steps']:,} steps of a stream"
+        verdicts.append(Verdict(what, found["allocations"]["count"], targets.STREAM_ALLOCATIONS, False))
+    return verdicts
 
 
 def _startup(found: Results) -> list[Verdict]:

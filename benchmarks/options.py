@@ -1,6 +1,6 @@
-"""What an option costs: each relative to the plain pass of the same size, in a process of its own.
+"""What an option costs: its layer in turn with the one without it, and the same option in other libraries.
 
-``python -m benchmarks.options SECONDS ROUNDS`` prints it as JSON.
+``python -m benchmarks.options T,B,I,H THREADS SECONDS ROUNDS`` prints one case as JSON, from a process of its own.
 """
 
 from __future__ import annotations
@@ -8,72 +8,79 @@ from __future__ import annotations
 import json
 import statistics
 import sys
-from collections.abc import Callable
-from functools import partial
+from collections.abc import Callable, Mapping
 from typing import Any
 
-import numpy as np
-
 import grus
-from benchmarks import answers, passes
-from benchmarks.cases import OPTIONS_CASE, PASSES, Array, Data
+from benchmarks import answers, option_peers
+from benchmarks.cases import OPTIONS_CASES, Case
+from benchmarks.layer import Layer
+from benchmarks.option_table import OPTIONS, WITHOUT, Option
 from benchmarks.processes import run_module
 from benchmarks.settings import Settings
 from benchmarks.timing import Burst, in_turn, repeated
 
-Calls = dict[str, Callable[[], object]]
+Call = Callable[[], object]
+SAMPLE_SECONDS = 0.01  # short, so that a pair of samples falls on the same moment
 
 
 def measure(settings: Settings) -> dict[str, Any]:
-    settings.tell("options")
-    return run_module("options", settings.seconds, settings.rounds)
+    """Threads, case -> option -> errors and pass -> ratio; option -> the times of other libraries."""
+    found: dict[str, Any] = {"threads": settings.threads[-1], "cases": {}}
+    for case in OPTIONS_CASES:
+        settings.tell(f"options, {case.name}")
+        given = settings.threads[-1], settings.seconds, settings.rounds
+        found["cases"][case.name] = run_module("options", case.name, *given)
+    return found | {"peers": option_peers.measure(settings)}
 
 
-def options(T: int, B: int) -> dict[str, dict[str, Any]]:
-    """The call keywords of each; lengths and mask leave out a part of the work."""
-    rng = np.random.default_rng(1)
+def costs(case: Case, seconds: float, least: int, options: Mapping[str, Option] = OPTIONS) -> dict[str, Any]:
+    """Option -> the errors of its answers, and each pass's time relative to that without it."""
+    layers = {name: Layer(case, option) for name, option in (WITHOUT | dict(options)).items()}
+    found = {name: {"errors": checked(name, layers[name])} for name in options}
+    turns = {}
+    for name, option in options.items():
+        for of, (own, other) in option.passes.items():
+            without = getattr(layers[option.beside], other)
+            turns[name, of] = pair(getattr(layers[name], own), times(without, option.runs))
+    for (name, of), samples in in_turn(turns, seconds, least).items():
+        found[name][of] = relative(samples)
+    return found
+
+
+def checked(name: str, layer: Layer) -> dict[str, float]:
+    """The errors of its answers; raises where one is wrong."""
+    errors = answers.errors(layer.answers(), layer.reference())
+    answers.check(f"grus with {name}, case {layer.case.name}", errors)
+    return errors
+
+
+def pair(own: Call, without: Call) -> Callable[[], tuple[float, float]]:
+    """A sample of each, one right after the other."""
+    bursts = [Burst(repeated(call), SAMPLE_SECONDS) for call in (own, without)]
+    return lambda: (bursts[0].sample(), bursts[1].sample())
+
+
+def times(call: Call, runs: int) -> Call:
+    """The call, or as many of it, as one."""
+    return call if runs == 1 else lambda: [call() for _ in range(runs)]
+
+
+def relative(samples: list[tuple[float, float]]) -> dict[str, Any]:
+    """The median ratio of the pairs, and the medians of both in seconds."""
+    own, without = zip(*samples, strict=True)
     return {
-        "plain": {},
-        "lengths": {"lengths": rng.integers(1, T + 1, B)},
-        "mask": {"mask": rng.random((T, B)) < 0.8},
-        "reset": {"reset": rng.random((T, B)) < 0.05},
-        "reset_after=False": {"reset_after": False},
+        "ratio": statistics.median(a / b for a, b in samples),
+        "seconds": statistics.median(own),
+        "without": statistics.median(without),
+        "samples": len(samples),
     }
 
 
-def function_calls(data: Data, given: dict[str, Any]) -> Calls:
-    """The two passes of :func:`grus.gru_forward` with these keywords."""
-
-    return {"forward": partial(passes.forward, data, **given), "training": partial(passes.training, data, **given)}
-
-
-def layer_calls(data: Data, bidirectional: bool) -> Calls:
-    """The two passes of :class:`grus.GRU`; two runs one after the other where one direction is asked for."""
-    gru = grus.GRU(data.x.shape[2], data.h0.shape[1], batch_first=False, bidirectional=bidirectional, seed=0)
-    d_output: Array = np.concatenate([data.d_output] * gru.directions, axis=-1)
-    runs = range(1 if bidirectional else 2)
-
-    def training() -> object:
-        return [gru.backward(gru.forward(data.x).tape, d_output) for _ in runs]
-
-    return {"forward": lambda: [gru(data.x) for _ in runs], "training": training}
-
-
-def ratios(seconds: float, rounds: int) -> dict[str, dict[str, float]]:
-    """Option -> pass -> time relative to that without it."""
-    data = Data.random(OPTIONS_CASE)
-    calls = {}
-    for name, given in options(OPTIONS_CASE.T, OPTIONS_CASE.B).items():
-        errors = answers.errors(passes.answers(data, **given), answers.reference(data, **given))
-        answers.check(f"grus with {name}", errors)
-        calls[name] = function_calls(data, given)
-    calls["bidirectional"], calls["two runs"] = layer_calls(data, True), layer_calls(data, False)
-    turns = {(o, p): Burst(repeated(calls[o][p])).sample for o in calls for p in PASSES}
-    median = {key: statistics.median(each) for key, each in in_turn(turns, seconds, rounds).items()}
-    without = {name: "plain" for name in calls} | {"bidirectional": "two runs"}
-    compared = [name for name in calls if name not in without.values()]
-    return {o: {p: median[o, p] / median[without[o], p] for p in PASSES} for o in compared}
+def main(case: str, threads: str, seconds: str, least: str) -> None:
+    grus.set_num_threads(int(threads))
+    print(json.dumps(costs(Case.parse(case), float(seconds), int(least))))
 
 
 if __name__ == "__main__":
-    print(json.dumps(ratios(float(sys.argv[1]), int(sys.argv[2]))))
+    main(*sys.argv[1:])

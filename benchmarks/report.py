@@ -6,12 +6,15 @@ import json
 import sys
 from pathlib import Path
 
-from benchmarks.figures import Results, Row, rows, verdicts
+from benchmarks.figures import Results, Row, option_costs, option_rows, rows, verdicts
 
 
 def report(results: Results) -> str:
-    """Machine, the table of cases, the other measurements, and every target."""
-    parts = [heading(results), case_table(results), others(results), targets_table(results)]
+    """Machine, the table of cases, those of the options, the other measurements, and every target."""
+    parts = [
+        heading(results), case_table(results), option_table(results), elsewhere_table(results), others(results),
+        targets_table(results),
+    ]  # fmt: skip
     return "\n\n".join(part for part in parts if part)
 
 
@@ -60,9 +63,40 @@ def _cells(row: Row, peers: list[str]) -> list[str]:
     return [*cells, f"{row.target}x {'met' if ratio >= row.target else 'missed'}"]
 
 
+def option_table(results: Results) -> str:
+    """A line for each option; each pass relative to that without it."""
+    costs = option_costs(results)
+    if not costs:
+        return ""
+    names = dict.fromkeys(option for options in costs.values() for option in options)
+    passes = dict.fromkeys(name for options in costs.values() for of in options.values() for name in of)
+    cells = [["option", *(f"{case} {name}" for case in costs for name in passes)]]
+    for option in names:
+        ratios = [costs[case].get(option, {}).get(name) for case in costs for name in passes]
+        cells.append([option, *("" if ratio is None else f"{ratio:.2f}x" for ratio in ratios)])
+    return aligned(cells)
+
+
+def elsewhere_table(results: Results) -> str:
+    """A line for each pass of each option that others have too; they as multiples of grus's time."""
+    found = option_rows(results)
+    peers = list(dict.fromkeys(peer for of in found.values() for row in of for peer in row.peers))
+    cells = [["option beside others", "pass", "grus ms", *peers]]
+    for option, of in found.items():
+        for row in of:
+            ratios = [f"{row.ratios[peer]:.1f}x" if peer in row.ratios else "" for peer in peers]
+            cells.append([option, row.name, f"{1e3 * row.seconds:.3f}", *ratios])
+    return aligned(cells) if found else ""
+
+
 def others(results: Results) -> str:
     """What the targets' lines do not say."""
     lines = []
+    for case, of in results.get("stream", {}).get("cases", {}).items():
+        steps = ", ".join(f"{name} {1e6 * seconds:.2f} us" for name, seconds in of["seconds"].items())
+        lines.append(f"a step of a stream, {case}: {steps}")
+    if "missing" in results.get("stream", {}).get("allocations", {}):
+        lines.append(f"allocations of a stream were not counted: {results['stream']['allocations']['missing']}")
     if "startup" in results:
         startup = {name: f"{1e3 * seconds:.0f} ms" for name, seconds in results["startup"].items()}
         lines.append(

@@ -29,8 +29,8 @@ def repeated(call: Callable[[], object]) -> Callable[[int], float]:
 class Burst:
     """Samples of one call's seconds, a warm-up before each burst of short calls and before the first long one."""
 
-    def __init__(self, run: Callable[[int], float]) -> None:
-        self.run, self.calls = run, 0
+    def __init__(self, run: Callable[[int], float], seconds: float = SAMPLE_SECONDS) -> None:
+        self.run, self.seconds, self.calls = run, seconds, 0
 
     def sample(self) -> float:
         """Seconds of one call: the mean over a burst."""
@@ -40,7 +40,7 @@ class Burst:
             return self.run(self.calls) / self.calls
         self.run(1)
         once = self.run(1)
-        self.calls = max(1, math.ceil(SAMPLE_SECONDS / once))
+        self.calls = max(1, math.ceil(self.seconds / once))
         return once if self.calls == 1 else self.run(self.calls) / self.calls
 
 

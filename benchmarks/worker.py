@@ -4,6 +4,8 @@ It answers each line of JSON on its standard input with one on its standard outp
 
     {"prepare": [T, B, I, H], "expected": FILE}   ->  {"errors": {"output": 1e-7, ...}}
     {"turn": ["forward", "training"]}             ->  {"forward": SECONDS, "training": SECONDS}
+
+With "variant": "options" or "stream", and "arguments", prepare takes the library's file of that name instead.
 """
 
 from __future__ import annotations
@@ -12,6 +14,7 @@ import json
 import os
 import sys
 import traceback
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -33,13 +36,16 @@ class Worker:
 
     def answer(self, request: dict[str, Any]) -> dict[str, Any]:
         if "prepare" in request:
-            return self.prepare(Case(*request["prepare"]), Path(request["expected"]))
+            case, expected = Case(*request.pop("prepare")), Path(request.pop("expected"))
+            return self.prepare(case, expected, **request)
         return self.turn(request["turn"])
 
-    def prepare(self, case: Case, expected: Path) -> dict[str, Any]:
+    def prepare(
+        self, case: Case, expected: Path, variant: str = "", arguments: Sequence[Any] = ()
+    ) -> dict[str, Any]:
         """Set up the case and compare its answers."""
         self.peer, self.bursts = None, {}  # the last case's memory goes first
-        self.peer = load(self.library.name)(Data.random(case), self.threads)
+        self.peer = load(self.library.name, variant)(Data.random(case), self.threads, *arguments)
         self.bursts = {name: Burst(self.peer.clock(name)) for name in self.library.passes}
         return {"errors": answers.errors(self.peer.answers(), answers.load(expected))}
 

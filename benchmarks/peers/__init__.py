@@ -1,9 +1,12 @@
-"""The libraries that are compared: one file each, imported only in the process that measures it."""
+"""The libraries that are compared: imported only in the process that measures them.
+
+A file NAME is a layer without options; NAME_options and NAME_stream are for those measurements.
+"""
 
 from __future__ import annotations
 
 import importlib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from importlib.metadata import PackageNotFoundError, version
 
@@ -62,9 +65,10 @@ LIBRARIES = {
 PEERS = [name for name in LIBRARIES if name != "grus"]
 
 
-def load(name: str) -> type[Peer]:
-    """The class that runs this library; imports the library."""
-    found: type[Peer] = importlib.import_module(f"benchmarks.peers.{name}").GRU
+def load(name: str, variant: str = "") -> Callable[..., Peer]:
+    """What makes this library's peer, or that of a variant, from data and threads; imports the library."""
+    module = f"{name}_{variant}" if variant else name
+    found: Callable[..., Peer] = importlib.import_module(f"benchmarks.peers.{module}").GRU
     return found
 
 

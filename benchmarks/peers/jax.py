@@ -16,7 +16,7 @@ from benchmarks.peers.base import Peer
 
 class GRU(Peer):
     def __init__(self, data: Data, threads: int) -> None:
-        self.inputs = tuple(map(jnp.asarray, (data.x, data.h0, *data.params)))
+        self.inputs = tuple(map(jnp.asarray, (data.x, data.h0, *data.params[:4])))
         self.d_output = jnp.asarray(data.d_output)
 
     def forward(self) -> Any:

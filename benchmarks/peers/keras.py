@@ -14,18 +14,26 @@ from benchmarks.peers.base import Peer, zrn
 
 
 class GRU(Peer):
-    def __init__(self, data: Data, threads: int) -> None:
-        layer = keras.layers.GRU(data.h0.shape[1], return_sequences=True)
+    def __init__(self, data: Data, threads: int, mask: Array | None = None, **options: Any) -> None:
+        self.layer = layer = keras.layers.GRU(data.h0.shape[1], return_sequences=True, **options)
         x = jnp.asarray(data.x.swapaxes(0, 1))  # Keras is batch-first
         layer.build(x.shape)
         p = data.params
-        layer.set_weights([zrn(p.weight_ih).T, zrn(p.weight_hh).T, np.stack([zrn(p.bias_ih), zrn(p.bias_hh)])])
+        bias = np.stack([zrn(p.bias_ih), zrn(p.bias_hh)])
+        layer.set_weights(
+            [zrn(p.weight_ih).T, zrn(p.weight_hh).T, bias if layer.reset_after else bias.sum(axis=0)]
+        )
         self.inputs = (x, jnp.asarray(data.h0), [variable.value for variable in layer.trainable_variables])
-        self.d_output = jnp.asarray(data.d_output.swapaxes(0, 1))
+        self.mask, self.d_output = mask, jnp.asarray(data.d_output.swapaxes(0, 1))
+        self.compile()
+
+    def compile(self) -> None:
+        layer, mask = self.layer, None if self.mask is None else jnp.asarray(self.mask)
         state = [variable.value for variable in layer.non_trainable_variables]
+        draws = layer.recurrent_dropout > 0
 
         def run(x: Any, h0: Any, weights: list[Any]) -> Any:
-            return layer.stateless_call(weights, state, x, initial_state=h0)[0]
+            return layer.stateless_call(weights, state, x, initial_state=h0, mask=mask, training=draws)[0]
 
         def train(inputs: tuple[Any, ...], d_output: Any) -> tuple[Any, Any]:
             output, pullback = jax.vjp(run, *inputs)
@@ -41,6 +49,7 @@ class GRU(Peer):
 
     def answers(self) -> dict[str, Array]:
         dx, dh0, (dkernel, drecurrent, dbias) = jax.tree.map(np.asarray, self.training()[1])
+        dbias = np.broadcast_to(dbias, (2, dbias.shape[-1]))  # one bias stands for two where it is alone
         return {
             "output": np.asarray(self.forward()).swapaxes(0, 1),
             "dx": dx.swapaxes(0, 1),

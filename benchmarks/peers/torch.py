@@ -15,7 +15,7 @@ class GRU(Peer):
         torch.set_num_threads(threads)
         H, I = data.h0.shape[1], data.x.shape[2]
         self.gru = torch.nn.GRU(I, H)
-        state = {f"{name}_l0": torch.from_numpy(array) for name, array in data.params._asdict().items()}
+        state = {name: torch.from_numpy(array) for name, array in data.state_dict().items()}
         self.gru.load_state_dict(state)
         self.x = torch.from_numpy(data.x).requires_grad_()
         self.h0 = torch.from_numpy(data.h0[None]).requires_grad_()
