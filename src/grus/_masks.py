@@ -20,6 +20,9 @@ import numpy as np
 Array = np.ndarray[Any, np.dtype[Any]]
 
 
+_FEW = 2000  # numbers, up to which the plain way is the faster one
+
+
 class Rates(NamedTuple):
     """How often training drops what, each 0 ... 1."""
 
@@ -66,7 +69,8 @@ def zoneout_mask(
     if not rates.zoneout:
         return None
     if rng is None:
-        return np.broadcast_to(np.full((1, 1, 1), rates.zoneout, dtype), shape)
+        rates_of_units = np.full(shape[2], rates.zoneout, dtype)
+        return np.ndarray(shape, dtype, rates_of_units, strides=(0, 0, dtype.itemsize))  # one row for all
     return bernoulli(rng, rates.zoneout, shape).astype(dtype)
 
 
@@ -82,11 +86,13 @@ def _scaled(
 def bernoulli(rng: np.random.Generator, p: float, shape: tuple[int, ...]) -> Array:
     """Booleans, each True with probability p to within 2**-33.
 
-    Zoneout takes T*B*H of them, so each costs 16 random bits, a quarter of a 64-bit draw, and a comparison of
+    A few are drawn as NumPy draws them. Zoneout takes T*B*H of them, so each costs 16 random bits, a quarter of a 64-bit draw, and a comparison of
     two bytes. Those bits alone would round p to 1/65536, an error of 1e-3 at p = 0.01. So where they equal p's
     own first 16 bits, one time in 65536, 16 further bits decide.
     """
     size = math.prod(shape)
+    if size < _FEW:
+        return np.asarray(rng.random(shape, np.float32) < p)
     first, further = divmod(min(round(p * 2**32), 2**32 - 1), 2**16)
     words = rng.integers(0, 2**64, -(-size // 4), np.uint64)
     bits = words.astype("<u8", copy=False).view("<u2")[:size]  # the same on machines of the other byte order

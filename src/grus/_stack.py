@@ -168,10 +168,12 @@ def _sum(arrays: list[Array]) -> Any:
 
 
 def decay_of_units(decay: Array, hidden_size: int, valid: Array | None) -> Array:
-    """(T, B, H), contiguous because every layer and direction reads it; what padding holds is never used."""
+    """(T, B, H); what padding holds is never used."""
     if valid is not None:
         decay = np.where(valid[..., None], decay, decay.dtype.type(1))
-    return np.ascontiguousarray(np.broadcast_to(decay, (*decay.shape[:2], hidden_size)))
+    if decay.shape[2] == hidden_size:  # of any stride: engines read it as it lies
+        return decay
+    return np.repeat(decay, hidden_size, axis=2)
 
 
 # ------------------------------------------------------------------------------------------- learned first states
@@ -180,7 +182,11 @@ def decay_of_units(decay: Array, hidden_size: int, valid: Array | None) -> Array
 def learned_states(parameters: Parameters, num_layers: int, directions: int, batch: int) -> Array:
     """(layers*directions, B, H): the learned first states, the same in each row."""
     runs = [(layer, direction) for layer in range(num_layers) for direction in range(directions)]
-    return np.repeat(np.stack([parameters[f"h0{suffix(*run)}"] for run in runs])[:, None], batch, axis=1)
+    learned = [parameters[f"h0{suffix(*run)}"] for run in runs]
+    states = np.empty((len(runs), batch, len(learned[0])), parameters.dtype)
+    for of_run, h0 in zip(states, learned, strict=True):
+        of_run[...] = h0
+    return states
 
 
 def _learned_gradients(

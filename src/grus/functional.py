@@ -354,9 +354,10 @@ def checked_steps(
     why = f"x holds {T} steps of {B} sequences"
     valid = None if mask is None else _check.flags("mask", mask, shape, why)
     starts = None if reset is None else _check.flags("reset", reset, shape, why)
-    checked = None
-    if lengths is not None:
-        checked = _check.lengths(lengths, B, T)
+    checked = None if lengths is None else _check.lengths(lengths, B, T)
+    if checked is not None and checked.min(initial=T) == T:
+        checked = None  # no row is padded
+    if checked is not None:
         inside = np.arange(T)[:, None] < checked
         valid = inside if valid is None else valid & inside
         starts = None if starts is None else starts & inside  # what padding holds is never used
