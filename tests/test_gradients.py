@@ -86,7 +86,10 @@ def test_no_gradient_is_zero(reset_after: bool) -> None:
     rng = np.random.default_rng(0)
     gru = random_gru(2, 3, 2, reset_after=reset_after, bidirectional=True)
     output, _, tape = gru.forward(
-        rng.standard_normal((3, 5, 2)), rng.standard_normal((4, 3, 3)), reset=np.eye(3, 5, 2, dtype=bool)
+        rng.standard_normal((3, 5, 2)),
+        rng.standard_normal((4, 3, 3)),
+        reset=np.eye(3, 5, 2, dtype=bool),
+        decay=rng.random((3, 5, 3)),
     )
     gradients = gru.backward(tape, rng.standard_normal(output.shape))
     for name, gradient in (gradients._asdict() | dict(gradients.parameters)).items():
