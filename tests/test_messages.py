@@ -128,14 +128,13 @@ for name, seed in {"text": "one", "negative": -1, "fraction": 0.5}.items():
     row(f"seed {name}", ValueError, f"seed {text}", build(seed=seed))
     row(f"rng {name}", ValueError, f"rng {text}", lambda rng=seed: grus.gradcheck(GRU, X, rng=rng))
 
-
 # ------------------------------------------------------------------------------------------------------- options
 
 row("blocks", ValueError, "blocks must divide hidden_size 3; got 2.", build(blocks=2))
-row("blocks 0", ValueError, "blocks must be at least 1; got 0.", build(blocks=0))
-row("clip 0", ValueError, "clip must be above 0; got 0.", build(clip=0))
+row("GRU, blocks 0", ValueError, "blocks must be at least 1; got 0.", build(blocks=0))
+row("GRU, clip 0", ValueError, "clip must be above 0; got 0.", build(clip=0))
 row("gradient_clip -1", ValueError, "gradient_clip must be above 0; got -1.", build(gradient_clip=-1))
-row("truncate -1", ValueError, "truncate must be at least 0; got -1.", build(truncate=-1))
+row("GRU, truncate -1", ValueError, "truncate must be at least 0; got -1.", build(truncate=-1))
 row(
     "truncate and gradient_clip", ValueError,
     "gradient_clip must be None where truncate is 3; got 0.5. Truncated gradients go back one by one, and there "
@@ -147,7 +146,7 @@ row(
     build(formulation="v3"),
 )  # fmt: skip
 row(
-    "formulation list", ValueError, "formulation must be one of after, before, candidate; got ['after'].",
+    "formulation list", ValueError, "formulation must be one of after, before, candidate; got ['after']. Did you mean 'after'?",
     build(formulation=["after"]),
 )  # fmt: skip
 row(
@@ -161,7 +160,7 @@ for name in ("input_dropout", "recurrent_dropout", "weight_dropout", "zoneout"):
     row(f"{name} 1", ValueError, f"{name} must be at least 0 and below 1; got 1.", build(**{name: 1}))
 row(
     "init of an unknown parameter", ValueError,
-    "init takes weight_ih, weight_hh, bias_ih, bias_hh; got 'weights'. Did you mean 'weight_hh'?",
+    "init takes weight_ih, weight_hh, bias_ih, bias_hh; got 'weights'. Did you mean 'weight_ih'?",
     build(init={"weights": "zeros"}),
 )  # fmt: skip
 row(
@@ -661,18 +660,119 @@ row(
     back(out=np.zeros(126, "float32")[::2]),
 )  # fmt: skip
 row(
-    "no rng", ValueError, "rng must be given because dropout is 0.25. Pass rng=0 or a Generator.",
-    lambda: grus.GRU(2, 3, 2, dropout=0.25).forward(X),
-)  # fmt: skip
-row(
     "no rng for several", ValueError,
     "rng must be given because recurrent_dropout is 0.25 and zoneout is 0.5. Pass rng=0 or a Generator.",
     lambda: grus.GRU(2, 3, recurrent_dropout=0.25, zoneout=0.5).forward(X),
 )  # fmt: skip
 row(
+    "no rng", ValueError, "rng must be given because dropout is 0.25. Pass rng=0 or a Generator.",
+    lambda: grus.GRU(2, 3, 2, dropout=0.25).forward(X),
+)  # fmt: skip
+row(
     "gradcheck with a gradient_clip", ValueError,
     "gradcheck needs gradient_clip=None, because a cut gradient is no derivative; got 0.25.",
     lambda: grus.gradcheck(grus.GRU(2, 3, gradient_clip=0.25), X),
+)  # fmt: skip
+row("per_sample text", TypeError, "per_sample must be True or False; got 'no' of type str.", back(per_sample="no"))
+row(
+    "out of one row", ValueError,
+    "out must have shape (4, 63) because that is the number of sequences and of parameters; got (63,).",
+    back(per_sample=True, out=np.zeros(63, "float32")),
+)  # fmt: skip
+row(
+    "checkpoints of both directions", ValueError,
+    "checkpoint_every must be None where bidirectional is True; got 4. The reverse direction comes from the end "
+    "of the sequence, so no chunk can be run again by itself.",
+    build(checkpoint_every=4, bidirectional=True),
+)  # fmt: skip
+row(
+    "checkpoints and truncation", ValueError,
+    "checkpoint_every must be None where truncate is 2; got 4. What reaches a chunk's end from later losses has "
+    "different numbers of steps still to go. Leave out one.",
+    lambda: grus._check.checkpoint_every(4, False, 2),
+)  # fmt: skip
+row(
+    "checkpoints at every 0th step", ValueError, "checkpoint_every must be at least 1; got 0.",
+    build(checkpoint_every=0),
+)  # fmt: skip
+row(
+    "no output without checkpoints", ValueError,
+    "return_output must be True where checkpoint_every is None, because the tape keeps the output then; "
+    "got False.",
+    lambda: GRU.forward(X, return_output=False),
+)  # fmt: skip
+row(
+    "used checkpoints", RuntimeError,
+    "this tape was used before: run forward again, one backward needs one tape.",
+    lambda: CHECKPOINTED.backward(used_tape(CHECKPOINTED)),
+)  # fmt: skip
+
+# ---------------------------------------------------------------------------------------------- other derivatives
+
+for name, call in (("jvp", jvp), ("hvp", hvp)):
+    row(
+        f"{name} x", TypeError,
+        "x must be float32 because that is this GRU's dtype; got float64. Pass x.astype('float32').",
+        call(x=X.astype(float)),
+    )  # fmt: skip
+    row(
+        f"{name} h0", TypeError,
+        "h0 must be float32 because x and the parameters are; got float64. Pass h0.astype('float32').",
+        call(h0=H0.astype(float)),
+    )  # fmt: skip
+    row(
+        f"{name} dx", ValueError, "dx must have shape (4, 5, 2) because x has that shape; got (5, 4, 2).",
+        call(dx=TIME_MAJOR),
+    )  # fmt: skip
+    row(
+        f"{name} dx wide", TypeError,
+        "dx must be float32 because x is; got float64. Pass dx.astype('float32').",
+        call(dx=X.astype(float)),
+    )  # fmt: skip
+    row(
+        f"{name} dh0 alone", ValueError, "dh0 needs h0, whose direction it is; got dh0 alone.",
+        call(dh0=H0),
+    )  # fmt: skip
+    row(
+        f"{name} dparameters list", TypeError, "dparameters must be a mapping of names to arrays; got list.",
+        call(dparameters=[1]),
+    )  # fmt: skip
+    row(
+        f"{name} dparameters name", ValueError,
+        "dparameters takes weight_ih_l0, weight_hh_l0, bias_ih_l0, bias_hh_l0; got 'bias_ih'. "
+        "Did you mean 'bias_ih_l0'?",
+        call(dparameters={"bias_ih": 0}),
+    )  # fmt: skip
+    row(
+        f"{name} dparameters shape", ValueError,
+        "dparameters['bias_ih_l0'] must have shape (9,) because the parameter has that shape; got (8,).",
+        call(dparameters={"bias_ih_l0": np.zeros(8, "float32")}),
+    )  # fmt: skip
+    row(
+        f"{name} dparameters wide", TypeError,
+        "dparameters['bias_ih_l0'] must be float32 because the parameters are; got float64. "
+        "Pass dparameters['bias_ih_l0'].astype('float32').",
+        call(dparameters={"bias_ih_l0": np.zeros(9)}),
+    )  # fmt: skip
+    row(
+        f"{name} of a complex GRU", TypeError,
+        f"{name} needs a GRU of dtype float32 or float64; got complex128.",
+        call(x=X.astype(complex), gru=grus.GRU(2, 3, dtype="complex128")),
+    )  # fmt: skip
+row(
+    "loss gradient alone", TypeError, "loss_gradient must return a tuple (d_output, d_h_n); got ndarray.",
+    hvp(loss_gradient=lambda output, h_n: output),
+)  # fmt: skip
+row(
+    "loss gradient real", TypeError,
+    "d_h_n must be complex128 because loss_gradient gets complex arrays, and their imaginary parts carry the "
+    "curvature; got float64. Pass d_h_n.astype('complex128').",
+    hvp(loss_gradient=lambda output, h_n: (None, np.abs(h_n))),
+)  # fmt: skip
+row(
+    "loss gradient shape", ValueError,
+    "d_output must have shape (4, 5, 3) because output has that shape; got (1, 4, 3).",
+    hvp(loss_gradient=lambda output, h_n: (h_n, None)),
 )  # fmt: skip
 row("gradcheck text", TypeError, "x must be real numbers; got <U3.", lambda: grus.gradcheck(GRU, "abc"))
 row("gradcheck None", TypeError, "x must be real numbers; got None.", lambda: grus.gradcheck(GRU, None))

@@ -16,7 +16,7 @@ from grus._stack import Stack
 from grus.equations import from_input, step_forward
 from grus.functional import Run, _visible
 from grus.layer import GRU
-from grus.reference import Problem, _at, _order, _used, reset_before
+from grus.reference import Problem, _at, _decayed, _order, _used, reset_before
 
 Array = np.ndarray[Any, np.dtype[Any]]
 _STEP = 1e-30
@@ -192,7 +192,7 @@ def _truncated(problem: Problem) -> tuple[Array, Array]:
             ages = [np.where(reset[t, :, None], steps.reset_state, h) for h in ages]
         made = []
         for before, carried in zip([ages[0].real, *ages], ages, strict=False):
-            h_prev = before if steps.decay is None else steps.decay[t] * before
+            h_prev = _decayed(before, steps, t)
             h, _ = step_forward(gx[t], h_prev, weights, form, _at(masks, t))
             made.append(h if steps.valid is None else np.where(steps.valid[t, :, None], h, carried))
         ages, states[t] = made, made[-1]
