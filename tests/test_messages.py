@@ -146,7 +146,8 @@ row(
     build(formulation="v3"),
 )  # fmt: skip
 row(
-    "formulation list", ValueError, "formulation must be one of after, before, candidate; got ['after']. Did you mean 'after'?",
+    "formulation list", ValueError,
+    "formulation must be one of after, before, candidate; got ['after']. Did you mean 'after'?",
     build(formulation=["after"]),
 )  # fmt: skip
 row(

@@ -84,11 +84,11 @@ def _scaled(
 
 
 def bernoulli(rng: np.random.Generator, p: float, shape: tuple[int, ...]) -> Array:
-    """Booleans, each True with probability p to within 2**-33.
+    """Booleans, each True with probability p to within 2**-25.
 
-    A few are drawn as NumPy draws them. Zoneout takes T*B*H of them, so each costs 16 random bits, a quarter of a 64-bit draw, and a comparison of
-    two bytes. Those bits alone would round p to 1/65536, an error of 1e-3 at p = 0.01. So where they equal p's
-    own first 16 bits, one time in 65536, 16 further bits decide.
+    A few are drawn as NumPy draws them. Zoneout takes T*B*H of them, so each costs 16 random bits, a quarter of a
+    64-bit draw, and a comparison of two bytes. Those bits alone would round p to 1/65536, an error of 1e-3 at
+    p = 0.01. So where they equal p's own first 16 bits, one time in 65536, 16 further bits decide.
     """
     size = math.prod(shape)
     if size < _FEW:
