@@ -84,7 +84,7 @@ def _scaled(
 
 
 def bernoulli(rng: np.random.Generator, p: float, shape: tuple[int, ...]) -> Array:
-    """Booleans, each True with probability p to within 2**-25.
+    """Booleans, each True with probability p to within 2**-33.
 
     A few are drawn as NumPy draws them. Zoneout takes T*B*H of them, so each costs 16 random bits, a quarter of a
     64-bit draw, and a comparison of two bytes. Those bits alone would round p to 1/65536, an error of 1e-3 at
@@ -92,7 +92,7 @@ def bernoulli(rng: np.random.Generator, p: float, shape: tuple[int, ...]) -> Arr
     """
     size = math.prod(shape)
     if size < _FEW:
-        return np.asarray(rng.random(shape, np.float32) < p)
+        return np.asarray(rng.random(shape) < p)
     first, further = divmod(min(round(p * 2**32), 2**32 - 1), 2**16)
     words = rng.integers(0, 2**64, -(-size // 4), np.uint64)
     bits = words.astype("<u8", copy=False).view("<u2")[:size]  # the same on machines of the other byte order
