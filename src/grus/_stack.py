@@ -19,7 +19,6 @@ if TYPE_CHECKING:
     from grus._checkpoint import Checkpoints
 
 Array = np.ndarray[Any, np.dtype[Any]]
-Generator = np.random.Generator
 
 
 class Stack(NamedTuple):
@@ -81,7 +80,7 @@ class StackGradients(NamedTuple):
 
 
 def stack_forward(
-    stack: Stack, tape: Tape, x: Array, given: Given, training: bool, rng: Generator | None
+    stack: Stack, tape: Tape, x: Array, given: Given, training: bool, rng: np.random.Generator | None
 ) -> tuple[Array, Array]:
     """x (T, B, I) gives output and h_n; fills the tape in training."""
     D, keep = stack.directions, training and stack.save == "gates"
@@ -100,7 +99,7 @@ def stack_forward(
     return output, h_n
 
 
-def _run(stack: Stack, layer: int, direction: int, x: Array, given: Given, rng: Generator | None) -> Run:
+def _run(stack: Stack, layer: int, direction: int, x: Array, given: Given, rng: np.random.Generator | None) -> Run:
     i = layer * stack.directions + direction
     steps = Steps(given.reset_state[i], direction == 1, given.valid, given.reset, given.decay)
     weights = gru_weights(stack.parameters, layer, direction)
