@@ -73,7 +73,6 @@ ATTRIBUTES = {
 TOGETHER = "the two gains are given together or not at all"
 SHAPE = "both have the same shape, and nothing else of it is used"
 UNUSED = "a step that is not valid uses nothing of what arrives at it"
-NEGATIVE = "reshape takes any negative length as the one to be found"
 EQUIVALENT = {
     "step_forward: gain_hh -> gain_ih, column 19 of products = None if weights.gain_hh is None else "
     "np.concatenate([product_r, product_z, product_n], axis=-1)": TOGETHER,
@@ -89,9 +88,6 @@ EQUIVALENT = {
     "np.empty((*states.shape[:2], 3 * states.shape[2]), states.dtype)": TOGETHER,
     "state_gradients: before -> h_prev, column 28 of arrived, dh = np.empty_like(self.before), d_h_n": SHAPE,
     "_weight_gradients: h_prev -> before, column 4 of H = back.h_prev.shape[-1]": SHAPE,
-    "_outer_sum: 1 -> 2, column 25 of dg, inputs = (a.reshape(-1, blocks, a.shape[-1] // blocks).swapaxes(0, 1) "
-    "for a in (dg, inputs))": NEGATIVE,
-    "_outer_sum: 1 -> 2, column 32 of return np.asarray(sums.reshape(-1, sums.shape[-1]))": NEGATIVE,
     "_past_invalid: Sub -> Add, column 0 of dh[t] -= carried": UNUSED,
     "_past_invalid: nothing is done, column 0 of dh[t] -= carried": UNUSED,
     "_used: 0 -> 1, column 77 of return problem.x if valid is None else "
