@@ -42,7 +42,7 @@ GRUS_INLINE Range own_units(Size H, const Worker& worker) {
 // ------------------------------------------------------------------------------------------- products of
 // rows
 
-struct InOut {
+struct FromTo {
     const Real* in;
     Real* out;
     bool idle;  ///< nothing is written
@@ -52,8 +52,8 @@ struct InOut {
 class SomeRows {
   public:
     GRUS_INLINE explicit SomeRows(Size count) : count_(count) {}
-    GRUS_INLINE InOut& operator[](Size m) { return rows_[m]; }
-    GRUS_INLINE const InOut* filled() {
+    GRUS_INLINE FromTo& operator[](Size m) { return rows_[m]; }
+    GRUS_INLINE const FromTo* filled() {
         for (int m = 0; m < block_rows; ++m) rows_[count_ + m] = rows_[count_ - 1];
         return rows_;
     }
@@ -61,12 +61,12 @@ class SomeRows {
 
   private:
     Size count_;
-    InOut rows_[most_together + block_rows];
+    FromTo rows_[most_together + block_rows];
 };
 
 /// out[out_offset ...] = start + in[in_offset ...] @ matrix, or out += in @ matrix.
 struct MultiplyRows {
-    using Row = InOut;
+    using Row = FromTo;
     Size in_offset, out_offset;
     const ColumnPanels& panels;
     const Real* columns;

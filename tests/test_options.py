@@ -401,9 +401,9 @@ def test_a_clipped_gradient_is_that_of_steps_with_a_cut_between_them() -> None:
     d_output = np.random.default_rng(1).standard_normal((3, 6, 4))
     output, _, tape = gru.forward(x, h0)
     found = gru.backward(tape, d_output)
-    befores, dh, total, cuts = [h0, *(output[:, t][None] for t in range(5))], np.zeros_like(h0), 0, 0
+    before_all, dh, total, cuts = [h0, *(output[:, t][None] for t in range(5))], np.zeros_like(h0), 0, 0
     for t in reversed(range(6)):
-        _, _, one = plain.forward(x[:, t : t + 1], befores[t])
+        _, _, one = plain.forward(x[:, t : t + 1], before_all[t])
         d = plain.backward(one, d_h_n=dh + d_output[:, t])
         assert_close(found.x[:, t], d.x[:, 0], "same maths", name=f"x at {t}")
         total, dh, cuts = total + d.parameters.flat, np.clip(d.h0, -limit, limit), cuts + (abs(d.h0) > limit).sum()
