@@ -179,6 +179,7 @@ void check_callers(Random& random) {
     for (int i = 0; i < callers; ++i) {
         Shape shape = random_shape(random);
         shape.sizes = {5 + random.below(5), 17 + random.below(20), 20, 40 + random.below(30)};
+        if (shape.form.blocks > 1) shape.form.blocks = random_divisor(random, shape.sizes.H);
         problems.emplace_back(shape, random);
         expected.push_back(run(problems.back()));
     }
