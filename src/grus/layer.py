@@ -367,7 +367,7 @@ class GRU:
         d_h_n : ndarray, of h_n's shape, optional
             The loss gradient with respect to ``h_n``; zeros when omitted.
         per_sample : bool, default False
-            The parameters' gradients of each sequence of the batch apart, ``(B, *shape)``: Opacus' ``grad_sample``.
+            The parameters' gradients of each sequence apart, ``(B, *shape)``: Opacus' ``grad_sample``.
             Their sum over the batch is what comes otherwise.
         out : ndarray, shape (number of parameters,), optional
             The buffer on which to place the parameters' gradients; with ``per_sample`` (B, number of parameters).
