@@ -39,8 +39,7 @@ GRUS_INLINE Range own_units(Size H, const Worker& worker) {
     return worker.split_rows ? Range{0, H} : share(H, W, worker);
 }
 
-// ------------------------------------------------------------------------------------------- products of
-// rows
+// ------------------------------------------------------------------------------------- products of rows
 
 struct FromTo {
     const Real* in;
@@ -114,9 +113,9 @@ struct Packed {
         const Range part = share(panels.count(), 1, worker);
         pack_columns(columns, matrix, transposed, panels, part.first, part.last);
     }
-    void multiply(SomeRows& rows, const Worker& worker, const Real* start = nullptr, bool add = false) const {
+    void multiply(SomeRows& rows, const Worker& worker, const Real* start = nullptr) const {
         const Range part = worker.split_rows ? Range{0, panels.count()} : share(panels.count(), 1, worker);
-        run_rows(MultiplyRows{0, 0, panels, columns, start, add}, rows.filled(), rows.count(), part);
+        run_rows(MultiplyRows{0, 0, panels, columns, start, false}, rows.filled(), rows.count(), part);
     }
 };
 

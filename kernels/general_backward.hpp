@@ -16,7 +16,6 @@ struct GeneralBack {
     Real* sums;            // [3H] each gate's share of it, where they differ by a mask
     Real* gain_terms;      // [6H] what the gains get, with layer normalisation
     Real* d_decay;         // [H] written; null: there is none
-    bool idle;
 };
 
 /// The weights as the products backward read them.
@@ -87,7 +86,7 @@ class GeneralStepsBack {
   private:
     /// All that follows from dh in a step without another product.
     void gate_gradients(const GeneralBack& row) const {
-        if (row.idle) {
+        if (row.of.idle) {
             for (Size unit = units_.first; unit < units_.last && row.d_states; unit += W)
                 store(row.dh + unit, load(row.dh + unit, H_ - unit) + load(row.d_states + unit, H_ - unit),
                       H_ - unit);
@@ -125,7 +124,7 @@ class GeneralStepsBack {
         meet();
         const Range own = worker_.split_rows ? Range{0, count} : share(count, 1, worker_);
         for (Size m = own.first; m < own.last; ++m)
-            for (int g = first; g < last && !rows[m].idle; ++g) {
+            for (int g = first; g < last && !rows[m].of.idle; ++g) {
                 Real* planes = rows[m].of.planes;
                 const Real* dgh = planes + (g == 2 && layer_.form.reset == Reset::after ? 3 : g) * H_;
                 normalise_backward(planes + (products_hh + g) * H_, dgh, layer_.gain_hh + g * H_,
@@ -139,13 +138,13 @@ class GeneralStepsBack {
         SomeRows products(count);
         for (Size m = 0; m < count; ++m)
             products[m] = {d_products(layer_, rows[m].of.planes, gate),
-                           apart ? rows[m].sums + gate * H_ : rows[m].dh, rows[m].idle};
+                           apart ? rows[m].sums + gate * H_ : rows[m].dh, rows[m].of.idle};
         packed.multiply(products, worker_, nullptr, !apart);
     }
 
     /// (B3'): what follows from q.
     void reset_gradients(const GeneralBack& row) const {
-        if (row.idle) return;
+        if (row.of.idle) return;
         for (Size unit = units_.first; unit < units_.last; unit += W) {
             const Size lanes = H_ - unit;
             V q = load(row.sums + 2 * H_ + unit, lanes), dg_r, dh_prev = load(row.dh + unit, lanes);
@@ -163,7 +162,7 @@ class GeneralStepsBack {
         if (!row.of.mask && !row.of.decay && limit == 0) return;
         for (Size unit = units_.first; unit < units_.last; unit += W) {
             const Size lanes = H_ - unit;
-            if (row.idle) {
+            if (row.of.idle) {
                 if (row.d_decay) store(row.d_decay + unit, V{}, lanes);
                 continue;
             }
@@ -446,8 +445,7 @@ class GeneralBackwardRun {
                 nullptr,
                 shared_.chunk.sums + slot * 3 * H_,
                 shared_.chunk.gain_terms ? shared_.chunk.gain_terms + slot * 6 * H_ : nullptr,
-                d_decay.data ? d_decay.data + t * d_decay.step + b * d_decay.row : nullptr,
-                of.idle};
+                d_decay.data ? d_decay.data + t * d_decay.step + b * d_decay.row : nullptr};
     }
 
     /// The recurrence through a chunk.

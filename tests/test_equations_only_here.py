@@ -89,7 +89,7 @@ def test_no_other_module_has_the_mathematics(path: Path) -> None:
 
 def test_sequences_mix_gates_in_one_other_place() -> None:
     """Besides its tags reference.py writes what multiplies weight_hn where the reset acts before it."""
-    tagged = ("steps.decay[t] * before", "dh_prev * self.steps.decay[t]")
+    tagged = ("decay * before", "dh_prev * self.steps.decay[t]")
     assert sorted(mixes(REFERENCE)) == sorted(("back.gates.r * back.h_prev", *tagged))
 
 

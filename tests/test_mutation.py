@@ -72,7 +72,6 @@ ATTRIBUTES = {
 # Mutants that compute the same function, by name and with the reason: they can't be noticed.
 TOGETHER = "the two gains are given together or not at all"
 SHAPE = "both have the same shape, and nothing else of it is used"
-UNUSED = "a step that is not valid uses nothing of what arrives at it"
 EQUIVALENT = {
     "step_forward: gain_hh -> gain_ih, column 19 of products = None if weights.gain_hh is None else "
     "np.concatenate([product_r, product_z, product_n], axis=-1)": TOGETHER,
@@ -88,8 +87,9 @@ EQUIVALENT = {
     "np.empty((*states.shape[:2], 3 * states.shape[2]), states.dtype)": TOGETHER,
     "state_gradients: before -> h_prev, column 28 of arrived, dh = np.empty_like(self.before), d_h_n": SHAPE,
     "_weight_gradients: h_prev -> before, column 4 of H = back.h_prev.shape[-1]": SHAPE,
-    "_past_invalid: Sub -> Add, column 0 of dh[t] -= carried": UNUSED,
-    "_past_invalid: nothing is done, column 0 of dh[t] -= carried": UNUSED,
+    "_decayed: 1 -> 2, column 51 of decay = np.where(steps.valid[t][..., None], decay, 1)": (
+        "what a step that is not valid starts from is used nowhere, as long as it is finite"
+    ),
     "_used: 0 -> 1, column 77 of return problem.x if valid is None else "
     "np.where(valid[..., None], problem.x, 0)": (
         "what a step that is not valid reads is used nowhere, as long as it is finite"

@@ -140,6 +140,24 @@ def test_of_steps_that_do_not_count_are_not_looked_at(
     assert all(np.isfinite(each).all() for each in found.values())
 
 
+@pytest.mark.parametrize("engine", ["native", "reference"])
+@pytest.mark.parametrize("kind", ["lengths", "mask", "all"])
+def test_decay_where_a_step_does_not_count_is_not_looked_at(kind: str, engine: str) -> None:
+    run = Run(SIZES, kind=kind)
+    valid = np.asarray(run.options.get("mask", np.ones((T, B), bool)))
+    if "lengths" in run.options:
+        valid = valid & (np.arange(T)[:, None] < run.options["lengths"])
+    assert not valid.all()
+    decay = np.random.default_rng(0).random((T, B, H))
+    results = []
+    with grus.use_engine(engine):
+        for instead in (1.0, np.nan):
+            run.options["decay"] = np.where(valid[..., None], decay, instead)
+            results.append(run())
+    assert_same_bits(results[1], results[0])
+    assert np.isfinite(results[1]["decay"]).all()
+
+
 @on_every_kernel
 def test_a_reset_ends_them(reset_after: bool, dtype: str, isa: str) -> None:
     """What a row was before a reset doesn't matter after it, nor the other way round in backward."""

@@ -1,6 +1,7 @@
 """Every check of a shape, a dtype or a value, and every message: argument, expected, got, what to do.
 
 Callers name the argument; the functions return the checked value in the form that the engines take.
+Longer than 300 lines because every message stands here.
 """
 
 from __future__ import annotations

@@ -166,10 +166,8 @@ def _sum(arrays: list[Array]) -> Any:
     return total
 
 
-def decay_of_units(decay: Array, hidden_size: int, valid: Array | None) -> Array:
-    """(T, B, H); what padding holds is never used."""
-    if valid is not None:
-        decay = np.where(valid[..., None], decay, decay.dtype.type(1))
+def decay_of_units(decay: Array, hidden_size: int) -> Array:
+    """(T, B, H)."""
     if decay.shape[2] == hidden_size:  # of any stride: engines read it as it lies
         return decay
     return np.repeat(decay, hidden_size, axis=2)

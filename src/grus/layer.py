@@ -641,7 +641,7 @@ class GRU:
         given = Given(h0, reset_state, checked, steps.valid, steps.reset, None, None, learned)
         if decay is not None:
             decay = layout.decay(decay, self.hidden_size, self.dtype)
-            given = given._replace(decay=decay_of_units(decay, self.hidden_size, steps.valid))
+            given = given._replace(decay=decay_of_units(decay, self.hidden_size))
             given = given._replace(shared_decay=decay.shape[-1] != self.hidden_size)
         return layout, layout.enter(x), given
 

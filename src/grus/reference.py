@@ -207,7 +207,6 @@ class _Backward:
             return dh
         for t in reversed(self.order):
             carried = np.where(self.steps.valid[t, :, None], 0, dh[t])
-            dh[t] -= carried
             self._to_step_before(carried, t, dh)
         return dh
 
@@ -255,8 +254,13 @@ def _order(T: int, steps: Steps) -> range:
 
 
 def _decayed(before: Array, steps: Steps, t: Any = ...) -> Array:
-    """What a step, or all steps, start from."""
-    return before if steps.decay is None else np.asarray(steps.decay[t] * before)  # (F0)
+    """What a step, or all steps, start from; what decay holds where a step is not valid is not used."""
+    if steps.decay is None:
+        return before
+    decay = steps.decay[t]
+    if steps.valid is not None:
+        decay = np.where(steps.valid[t][..., None], decay, 1)
+    return np.asarray(decay * before)  # (F0)
 
 
 def _at(masks: Masks, t: Any) -> Masks:
