@@ -9,7 +9,7 @@ import pytest
 
 # Libraries that grus converts to and from and that no extra of ours installs. Where they are missing their tests
 # skip; with GRUS_REQUIRE_INTEROP=1 (the continuous integration, after installing them) such a skip is a failure.
-INTEROP = ("torch",)
+INTEROP = ("torch", "keras", "jax", "flax", "equinox", "haiku")
 _IMPORTED = re.compile(rf"""importorskip\(\s*["']({"|".join(INTEROP)})\b""")
 _NAMED = re.compile(rf"\b({'|'.join(INTEROP)})\b")
 

@@ -1,0 +1,120 @@
+"""Between :class:`grus.GRU` and the arrays of haste's GRU [1]_; haste itself is not needed.
+
+References
+----------
+.. [1] haste, https://github.com/lmnt-com/haste, ``lib/haste/gru.h`` and ``frameworks/pytorch/gru.py``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from grus.conversion import arrays as given
+from grus.conversion import formulas
+from grus.conversion.cells import Cells, cells_of, check_convertible
+from grus.conversion.check import check_same
+from grus.conversion.conventions import CONVENTIONS, Blocks
+from grus.conversion.report import Report
+from grus.functional import GRUParams
+from grus.layer import GRU
+
+Array = np.ndarray[Any, np.dtype[Any]]
+_OURS = CONVENTIONS["haste"]
+_NAMES = ("kernel", "recurrent_kernel", "bias", "recurrent_bias")
+
+
+def to_haste(gru: GRU, *, report: Report | None = None) -> list[dict[str, Array]]:
+    """The arrays of one haste GRU for each layer.
+
+    Parameters
+    ----------
+    gru : GRU
+        One direction, formulation "after", tanh and sigmoid.
+    report : Report, optional
+        Filled with what was found and the self-check's difference.
+
+    Returns
+    -------
+    list of dict
+        For each layer ``kernel`` (I, 3H), ``recurrent_kernel`` (H, 3H), ``bias`` and ``recurrent_bias`` (3H,),
+        blocks z | r | g, of the GRU's dtype. Copies.
+
+    Raises
+    ------
+    ConversionError
+        haste has no such GRU, or the self-check found a difference.
+
+    Examples
+    --------
+    >>> import grus
+    >>> from grus import haste
+    >>> layers = haste.to_haste(grus.GRU(3, 5, num_layers=2, seed=0))
+    >>> [layer["kernel"].shape for layer in layers]
+    [(3, 15), (5, 15)]
+    """
+    check_convertible(gru, "haste", formulations=("after",), bidirectional=False, report=report)
+    layers = [_write(cell, report) for (cell,) in cells_of(gru)]
+    _check(gru, layers, report)
+    return layers
+
+
+def from_haste(
+    layers: Mapping[str, Array] | Sequence[Mapping[str, Array]], *, report: Report | None = None
+) -> GRU:
+    """A GRU from the arrays of one haste GRU, or of several, each of which reads the one before.
+
+    Parameters
+    ----------
+    layers : mapping, or sequence of mappings
+        As :func:`to_haste` returns them; all of one dtype, float32 or float64.
+    report : Report, optional
+        As in :func:`to_haste`.
+
+    Returns
+    -------
+    GRU
+        Of that dtype.
+
+    Raises
+    ------
+    ConversionError
+        A name is missing or unknown, a shape does not fit, or the self-check found a difference.
+
+    Examples
+    --------
+    >>> import grus
+    >>> from grus import haste
+    >>> haste.from_haste(haste.to_haste(grus.GRU(3, 5, seed=0)))
+    GRU(3, 5) float32, 150 parameters
+    """
+    read = [layers] if isinstance(layers, Mapping) else list(layers)
+    gru = Cells([[_read(layer, f"layers[{k}]")] for k, layer in enumerate(read)]).gru()
+    if report is not None:
+        report.found = _OURS.found(gru.num_layers, 1, True)
+    _check(gru, read, report)
+    return gru
+
+
+def _write(cell: GRUParams, report: Report | None) -> dict[str, Array]:
+    blocks = _OURS.pack(cell, report)
+    if blocks.bias_ih is None:
+        zeros = np.zeros(len(cell.weight_hh), cell.weight_hh.dtype)
+        blocks = blocks._replace(bias_ih=zeros, bias_hh=zeros.copy())
+    return dict(zip(_NAMES, (np.array(each) for each in blocks), strict=True))
+
+
+def _read(layer: Mapping[str, Array], name: str) -> GRUParams:
+    read = given.named(name, layer, _NAMES, "haste")
+    size = given.hidden_size(f"{name}['recurrent_kernel']", read["recurrent_kernel"], columns=True)
+    for key, shape in {"kernel": (None, 3 * size), "bias": (3 * size,), "recurrent_bias": (3 * size,)}.items():
+        given.shaped(f"{name}[{key!r}]", read[key], shape)
+    return _OURS.unpack(Blocks(*(read[key] for key in _NAMES)))
+
+
+def _check(gru: GRU, layers: Sequence[Mapping[str, Array]], report: Report | None) -> None:
+    """Ours against their formula over their own arrays, in float64."""
+    steps = [[formulas.haste({k: np.asarray(v, "float64") for k, v in layer.items()})] for layer in layers]
+    check_same(gru, lambda x, h0: formulas.over_time(steps, x, h0), "haste's formula", report=report)
