@@ -1,6 +1,6 @@
 /// @file The native engine in Python: the structures of `gru.hpp`, made of arrays, and `run`, which takes one
-/// or two of them. `src/grus/_native.py` has made every array of the shape and dtype named here, with a
-/// contiguous last axis, and all but x, states, d_states and dx contiguous.
+/// or two of them. An array of another dtype or shape than `gru.hpp` names, or that is not contiguous where it
+/// is a `Whole`, is refused with a TypeError that does not say more: Python's own checks do.
 
 #include "bindings_gru.hpp"
 
@@ -16,110 +16,117 @@ using namespace grus;
 
 namespace {
 
-template <class Array>
-auto sequence(const Array& a) {
-    using Real = std::remove_pointer_t<decltype(a.data())>;
-    return a.is_valid() ? Sequence<Real>{a.data(), a.stride(0), a.stride(1)} : Sequence<Real>{};
+template <class Real>
+Sequence<Real> sequence(const Array<Real, 3>& a) {
+    return {a.data, a.stride[0], a.stride[1]};  // null where it is None
 }
 
-/// null where it is None
-template <class Array>
-auto* data_of(const Array& a) {
-    return a.is_valid() ? a.data() : nullptr;
+const std::uint8_t* flags_of(const Flags& a) { return reinterpret_cast<const std::uint8_t*>(a.data); }
+
+/// What keeps the memory of these arrays.
+template <class... Arrays>
+std::array<nb::object, sizeof...(Arrays)> owners(Arrays&... arrays) {
+    return {std::move(arrays.owner)...};
 }
 
-const std::uint8_t* flags_of(const Flags& a) {
-    return a.is_valid() ? reinterpret_cast<const std::uint8_t*>(a.data()) : nullptr;
+void require(bool fits) {
+    if (!fits) throw nb::next_overload();
 }
 
 template <class Real>
-using HeldForward = Held<Forward<Real>, Out<Real, 3>, Out<Real, 3>>;
+using HeldForward = Held<Forward<Real>, 2>;
 template <class Real>
-using HeldBackward = Held<Backward<Real>, In<Real, 3>, Out<Real, 3>, In<Real, 3>, In<Real, 2>, Out<Real, 3>,
-                          Out<Real, 2>, Out<Real, 2>, Out<Real, 2>, Out<Real, 1>, Out<Real, 1>, Out<Real, 2>,
-                          Out<Real, 1>, Out<Real, 1>, Out<Real, 3>>;
+using HeldBackward = Held<Backward<Real>, 14>;
 
-/// What few layers have: gains, decay, masks.
+/// of a workspace
 template <class Real>
-using Extras =
-    Held<Layer<Real>, In<Real, 1>, In<Real, 1>, In<Real, 3>, In<Real, 3>, In<Real, 2>, In<Real, 2>>;
-
-template <class Real>
-void bind_extras(nb::module_& m, const char* name) {
-    nb::class_<Extras<Real>>(m, name).def(
-        "__init__",
-        [](Extras<Real>* self, In<Real, 1> gain_ih, In<Real, 1> gain_hh, In<Real, 3> decay,
-           In<Real, 3> zoneout, In<Real, 2> recurrent_mask, In<Real, 2> input_mask) {
-            Layer<Real> layer{};
-            layer.gain_ih = data_of(gain_ih);
-            layer.gain_hh = data_of(gain_hh);
-            layer.decay = sequence(decay);
-            layer.zoneout = sequence(zoneout);
-            layer.recurrent_mask = data_of(recurrent_mask);
-            layer.input_mask = data_of(input_mask);
-            new (self) Extras<Real>{layer, {gain_ih, gain_hh, decay, zoneout, recurrent_mask, input_mask}};
-        },
-        "gain_ih"_a.noconvert().none(), "gain_hh"_a.noconvert().none(), "decay"_a.noconvert().none(),
-        "zoneout"_a.noconvert().none(), "recurrent_mask"_a.noconvert().none(),
-        "input_mask"_a.noconvert().none());
+Size planes(const Layer<Real>& layer) {
+    return layer.gain_ih ? 10 : 4;
 }
 
 template <class Real>
 void bind_layer(nb::module_& m, const char* name) {
+    using Steps = Array<const Real, 3>;
+    using Rows = Whole<const Real, 2>;
+    using Row = Whole<const Real, 1>;
     nb::class_<HeldLayer<Real>>(m, name).def(
         "__init__",
-        [](HeldLayer<Real>* self, const Formulation& form, bool reverse, In<Real, 3> x, In<Real, 2> weight_ih,
-           In<Real, 2> weight_hh, In<Real, 1> bias_ih, In<Real, 1> bias_hh, In<Real, 2> h0,
-           In<Real, 2> reset_state, Flags valid, Flags reset, const Extras<Real>* extras) {
-            Layer<Real> layer = extras ? extras->problem : Layer<Real>{};
-            layer.sizes = {static_cast<Size>(x.shape(0)), static_cast<Size>(x.shape(1)),
-                           static_cast<Size>(x.shape(2)), static_cast<Size>(h0.shape(1))};
-            layer.form = form;
-            layer.reverse = reverse;
-            layer.weight_ih = weight_ih.data();
-            layer.weight_hh = weight_hh.data();
-            layer.bias_ih = bias_ih.data();
-            layer.bias_hh = bias_hh.data();
-            layer.x = sequence(x);
-            layer.h0 = h0.data();
-            layer.reset_state = data_of(reset_state);
-            layer.valid = flags_of(valid);
-            layer.reset = flags_of(reset);
+        [](HeldLayer<Real>* self, const Formulation& form, bool reverse, Steps x, Rows weight_ih,
+           Rows weight_hh, Row bias_ih, Row bias_hh, Row gain_ih, Row gain_hh, Rows h0, Rows reset_state,
+           Flags valid, Flags reset, Rows recurrent_mask, Rows input_mask, Steps decay, Steps zoneout) {
+            const Sizes sizes{x.shape[0], x.shape[1], x.shape[2], h0.shape[1]};
+            const auto [T, B, I, H] = sizes;
+            require(I > 0 && H > 0 && weight_ih.fits(3 * H, I) && weight_hh.fits(3 * H, H / form.blocks) &&
+                    bias_ih.fits(3 * H) && bias_hh.fits(3 * H) && gain_ih.fits(3 * H) &&
+                    gain_hh.fits(3 * H) && h0.fits(B, H) && reset_state.fits(B, H) && valid.fits(T, B) &&
+                    reset.fits(T, B) && decay.fits(T, B, H) && recurrent_mask.fits(B, 3 * H) &&
+                    input_mask.fits(B, 3 * H) && zoneout.fits(T, B, H));
+            const Layer<Real> layer{
+                .sizes = sizes,
+                .form = form,
+                .reverse = reverse,
+                .weight_ih = weight_ih.data,
+                .weight_hh = weight_hh.data,
+                .bias_ih = bias_ih.data,
+                .bias_hh = bias_hh.data,
+                .gain_ih = gain_ih.data,
+                .gain_hh = gain_hh.data,
+                .x = sequence(x),
+                .h0 = h0.data,
+                .reset_state = reset_state.data,
+                .valid = flags_of(valid),
+                .reset = flags_of(reset),
+                .decay = sequence(decay),
+                .zoneout = sequence(zoneout),
+                .recurrent_mask = recurrent_mask.data,
+                .input_mask = input_mask.data,
+            };
             new (self) HeldLayer<Real>{
-                layer, {x, weight_ih, weight_hh, bias_ih, bias_hh, h0, reset_state, valid, reset}};
+                layer, owners(x, weight_ih, weight_hh, bias_ih, bias_hh, gain_ih, gain_hh, h0, reset_state,
+                              valid, reset, recurrent_mask, input_mask, decay, zoneout)};
         },
-        nb::keep_alive<1, 13>(), "form"_a, "reverse"_a, "x"_a.noconvert(), "weight_ih"_a.noconvert(),
-        "weight_hh"_a.noconvert(), "bias_ih"_a.noconvert(), "bias_hh"_a.noconvert(), "h0"_a.noconvert(),
-        "reset_state"_a.noconvert().none(), "valid"_a.noconvert().none(), "reset"_a.noconvert().none(),
-        "extras"_a.none());
+        "form"_a, "reverse"_a, "x"_a, "weight_ih"_a, "weight_hh"_a, "bias_ih"_a, "bias_hh"_a,
+        "gain_ih"_a.none(), "gain_hh"_a.none(), "h0"_a, "reset_state"_a.none(), "valid"_a.none(),
+        "reset"_a.none(), "recurrent_mask"_a.none(), "input_mask"_a.none(), "decay"_a.none(),
+        "zoneout"_a.none());
 }
 
 template <class Real>
 void bind_forward(nb::module_& m, const char* name) {
     nb::class_<HeldForward<Real>>(m, name).def(
         "__init__",
-        [](HeldForward<Real>* self, const HeldLayer<Real>& layer, Out<Real, 3> states,
-           Out<Real, 3> workspace) {
-            new (self) HeldForward<Real>{{layer.problem, sequence(states), data_of(workspace), false},
-                                         {states, workspace}};
+        [](HeldForward<Real>* self, const HeldLayer<Real>& layer, Array<Real, 3> states,
+           Whole<Real, 3> workspace) {
+            const auto [T, B, I, H] = layer.problem.sizes;
+            require(states.fits(T, B, H) && workspace.fits(T, B, planes(layer.problem) * H));
+            new (self) HeldForward<Real>{{layer.problem, sequence(states), workspace.data, false},
+                                         owners(states, workspace)};
         },
         nb::keep_alive<1, 2>(), "layer"_a, "states"_a, "workspace"_a.none());
 }
 
 template <class Real>
 void bind_backward(nb::module_& m, const char* name) {
+    using Out = Whole<Real, 2>;
+    using OutRow = Whole<Real, 1>;
     nb::class_<HeldBackward<Real>>(m, name).def(
         "__init__",
-        [](HeldBackward<Real>* self, const HeldLayer<Real>& layer, In<Real, 3> states, Out<Real, 3> workspace,
-           In<Real, 3> d_states, In<Real, 2> d_h_n, Out<Real, 3> dx, Out<Real, 2> dh0,
-           Out<Real, 2> dweight_ih, Out<Real, 2> dweight_hh, Out<Real, 1> dbias_ih, Out<Real, 1> dbias_hh,
-           Out<Real, 1> dgain_ih, Out<Real, 1> dgain_hh, Out<Real, 2> d_reset_state, Out<Real, 3> d_decay) {
+        [](HeldBackward<Real>* self, const HeldLayer<Real>& layer, Array<const Real, 3> states,
+           Whole<Real, 3> workspace, Array<const Real, 3> d_states, Whole<const Real, 2> d_h_n,
+           Array<Real, 3> dx, Out dh0, Out dweight_ih, Out dweight_hh, OutRow dbias_ih, OutRow dbias_hh,
+           OutRow dgain_ih, OutRow dgain_hh, Out d_reset_state, Array<Real, 3> d_decay) {
+            const auto [T, B, I, H] = layer.problem.sizes;
+            require(states.fits(T, B, H) && workspace.fits(T, B, planes(layer.problem) * H) &&
+                    d_states.fits(T, B, H) && d_h_n.fits(B, H) && dx.fits(T, B, I) && dh0.fits(B, H) &&
+                    dweight_ih.fits(3 * H, I) && dweight_hh.fits(3 * H, H / layer.problem.form.blocks) &&
+                    dbias_ih.fits(3 * H) && dbias_hh.fits(3 * H) && dgain_ih.fits(3 * H) &&
+                    dgain_hh.fits(3 * H) && d_reset_state.fits(B, H) && d_decay.fits(T, B, H));
             new (self) HeldBackward<Real>{
-                {layer.problem, sequence(states), sequence(d_states), d_h_n.data(), data_of(workspace),
-                 sequence(dx), sequence(d_decay), dh0.data(), data_of(d_reset_state), dweight_ih.data(),
-                 dweight_hh.data(), dbias_ih.data(), dbias_hh.data(), data_of(dgain_ih), data_of(dgain_hh)},
-                {states, workspace, d_states, d_h_n, dx, dh0, dweight_ih, dweight_hh, dbias_ih, dbias_hh,
-                 d_reset_state, dgain_ih, dgain_hh, d_decay}};
+                {layer.problem, sequence(states), sequence(d_states), d_h_n.data, workspace.data,
+                 sequence(dx), sequence(d_decay), dh0.data, d_reset_state.data, dweight_ih.data,
+                 dweight_hh.data, dbias_ih.data, dbias_hh.data, dgain_ih.data, dgain_hh.data},
+                owners(states, workspace, d_states, d_h_n, dx, dh0, dweight_ih, dweight_hh, dbias_ih,
+                       dbias_hh, dgain_ih, dgain_hh, d_reset_state, d_decay)};
         },
         nb::keep_alive<1, 2>(), "layer"_a, "states"_a, "workspace"_a.none(), "d_states"_a, "d_h_n"_a,
         "dx"_a.none(), "dh0"_a, "dweight_ih"_a, "dweight_hh"_a, "dbias_ih"_a, "dbias_hh"_a,
@@ -148,11 +155,11 @@ template <class Real>
 void bind_activate(nb::module_& m) {
     m.def(
         "activate",
-        [](Out<Real, 1> out, In<Real, 1> in, const Activation& activation) {
+        [](const Whole<Real, 1>& out, const Whole<const Real, 1>& in, const Activation& activation) {
             const nb::gil_scoped_release release;
-            kernels<Real>().activate(activation, in.data(), out.data(), static_cast<Size>(in.shape(0)));
+            kernels<Real>().activate(activation, in.data, out.data, in.shape[0]);
         },
-        "out"_a, "in_"_a.noconvert(), "activation"_a);
+        "out"_a, "in_"_a, "activation"_a);
 }
 
 }  // namespace
@@ -193,8 +200,6 @@ void bind_gru(nb::module_& m) {
             },
             "reset"_a, "activation"_a, "reset_activation"_a, "update_activation"_a, "blocks"_a, "truncate"_a,
             "gradient_clip"_a);
-    bind_extras<float>(m, "ExtrasFloat32");
-    bind_extras<double>(m, "ExtrasFloat64");
     bind_layer<float>(m, "LayerFloat32");
     bind_layer<double>(m, "LayerFloat64");
     bind_forward<float>(m, "ForwardFloat32");

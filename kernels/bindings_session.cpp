@@ -17,50 +17,14 @@ namespace {
 
 constexpr double worth_letting_others_run = 1e6;  // operations of a step
 
-/// The memory of an array, until the end of a step.
-class Buffer {
-  public:
-    explicit Buffer(nb::handle array) {
-        held_ = PyObject_GetBuffer(array.ptr(), &view_, PyBUF_STRIDES | PyBUF_FORMAT) == 0;
-        if (!held_) PyErr_Clear();
-    }
-    ~Buffer() {
-        if (held_) PyBuffer_Release(&view_);
-    }
-    Buffer(const Buffer&) = delete;
-    Buffer& operator=(const Buffer&) = delete;
-
-    /// Whether it holds Real numbers, aligned, with a contiguous last axis.
-    template <class Real>
-    bool holds() const {
-        constexpr char code = sizeof(Real) == 4 ? 'f' : 'd';
-        constexpr auto size = static_cast<Py_ssize_t>(sizeof(Real));
-        if (!held_ || view_.ndim < 1 || !view_.format || view_.format[0] != code || view_.format[1])
-            return false;
-        const int last = view_.ndim - 1;
-        if (view_.shape[last] > 1 && view_.strides[last] != size) return false;
-        for (int i = 0; i < last; ++i)
-            if (view_.strides[i] % size) return false;
-        return reinterpret_cast<std::uintptr_t>(view_.buf) % sizeof(Real) == 0;
-    }
-    int ndim() const { return view_.ndim; }
-    Size shape(int axis) const { return view_.shape[axis]; }
-    Size stride(int axis) const { return view_.strides[axis]; }  // in bytes
-    const void* data() const { return view_.buf; }
-
-  private:
-    Py_buffer view_{};
-    bool held_;
-};
-
 template <class Real>
 class BoundSession {
   public:
-    BoundSession(nb::tuple layers, Out<Real, 4> states, nb::tuple outputs)
-        : session_(made_of(layers), states.data()),
+    BoundSession(nb::tuple layers, const Whole<Real, 4>& states, nb::tuple outputs)
+        : session_(made_of(layers), states.data),
           lets_others_run_(session_.operations() > worth_letting_others_run),
           layers_(std::move(layers)),
-          states_(std::move(states)),
+          states_(states.owner),
           outputs_(std::move(outputs)) {}
 
     /// The output, which is the one of the two halves' that holds it; None where the arrays do not fit.
@@ -132,14 +96,14 @@ class BoundSession {
     std::mutex mutex_;
     const bool lets_others_run_;
     const nb::tuple layers_;  // what the session points into
-    const Out<Real, 4> states_;
+    const nb::object states_;
     const nb::tuple outputs_;  // of half 0 and half 1: (B, H), and where B is 1 (H,)
 };
 
 template <class Real>
 void bind(nb::module_& m, const char* name) {
     nb::class_<BoundSession<Real>>(m, name)
-        .def(nb::init<nb::tuple, Out<Real, 4>, nb::tuple>(), "layers"_a, "states"_a.noconvert(), "outputs"_a)
+        .def(nb::init<nb::tuple, const Whole<Real, 4>&, nb::tuple>(), "layers"_a, "states"_a, "outputs"_a)
         .def("step", &BoundSession<Real>::step, "x"_a.none(), "decay"_a.none())
         .def_prop_ro("half", &BoundSession<Real>::half);
 }

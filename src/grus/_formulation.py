@@ -19,16 +19,19 @@ def formulated(
     reset_after: bool,
     activation: ActivationLike,
     gate_activation: ActivationLike | tuple[ActivationLike, ActivationLike],
-    **options: Any,
+    clip: float | None = None,
+    blocks: int = 1,
+    truncate: int | None = None,
+    gradient_clip: float | None = None,
 ) -> Formulation:
     """The formulation that the keywords of :func:`grus.gru_forward` name."""
-    given = formulation, reset_after, activation, gate_activation
+    given = formulation, reset_after, activation, gate_activation, clip, blocks, truncate, gradient_clip
     if type(activation) is str and type(gate_activation) is str:
         try:
-            return _formulated(*given, **options)  # made once for each choice of names
+            return _formulated(*given)  # made once for each choice of names
         except TypeError:  # something that has no hash, or that a check refuses: the check says what
             pass
-    return _formulated.__wrapped__(*given, **options)
+    return _formulated.__wrapped__(*given)
 
 
 @lru_cache(maxsize=64, typed=True)  # 1 is not True here
@@ -37,11 +40,10 @@ def _formulated(
     reset_after: bool,
     activation: Any,
     gate_activation: Any,
-    *,
-    clip: float | None = None,
-    blocks: int = 1,
-    truncate: int | None = None,
-    gradient_clip: float | None = None,
+    clip: float | None,
+    blocks: int,
+    truncate: int | None,
+    gradient_clip: float | None,
 ) -> Formulation:
     gradient_clip = None if gradient_clip is None else _check.positive("gradient_clip", gradient_clip)
     truncate = None if truncate is None else _check.size("truncate", truncate, minimum=0)

@@ -21,7 +21,6 @@ Array = np.ndarray[Any, np.dtype[Any]]
 _WHOLE = 0x0101  # NumPy's flags: C_CONTIGUOUS and ALIGNED
 _LAYER = {np.dtype("float32"): _core.LayerFloat32, np.dtype("float64"): _core.LayerFloat64}
 _FORWARD = {np.dtype("float32"): _core.ForwardFloat32, np.dtype("float64"): _core.ForwardFloat64}
-_EXTRAS = {np.dtype("float32"): _core.ExtrasFloat32, np.dtype("float64"): _core.ExtrasFloat64}
 _BACKWARD = {np.dtype("float32"): _core.BackwardFloat32, np.dtype("float64"): _core.BackwardFloat64}
 
 
@@ -73,31 +72,19 @@ def gates_of(saved: Saved) -> Gates:
 
 
 def _layer(problem: Problem) -> _core.Call:
-    steps, reset = problem.steps, reset_before(problem.steps)
-    return _LAYER[problem.x.dtype](
-        _formulation(problem.form),
-        steps.reverse,
-        _rows(problem.x),
-        *map(_whole, problem.weights[:4]),
-        _whole(problem.h0),
-        None if reset is None else _whole(steps.reset_state),
-        None if steps.valid is None else _whole(steps.valid),
-        None if reset is None else _whole(reset),
-        _extras(problem),
-    )
-
-
-def _extras(problem: Problem) -> _core.Call | None:
-    """The gains, the decay and the masks, where there are any."""
-    weights, steps, masks = problem.weights, problem.steps, problem.masks
-    given = weights.gain_ih, steps.decay, *masks
-    if not any(each is not None for each in given):
-        return None
-    return _EXTRAS[problem.x.dtype](
-        *(None if each is None else _whole(each) for each in (weights.gain_ih, weights.gain_hh)),
-        *(None if each is None else _rows(each) for each in (steps.decay, masks.zoneout)),
-        *(None if each is None else _whole(each) for each in (masks.recurrent, masks.input)),
-    )
+    x, h0, weights, form, steps, masks = problem
+    reset = reset_before(steps)
+    options = _formulation(form), steps.reverse
+    arrays = (
+        x, *weights, h0, None if reset is None else steps.reset_state, steps.valid, reset, *masks[:2],
+        None if steps.decay is None else _rows(steps.decay),
+        None if masks.zoneout is None else _rows(masks.zoneout),
+    )  # fmt: skip
+    try:
+        return _LAYER[x.dtype](*options, *arrays)
+    except TypeError:  # one of them is not contiguous
+        whole = (a if a is None else _rows(a) if a.ndim == 3 else _whole(a) for a in arrays)
+        return _LAYER[x.dtype](*options, *whole)
 
 
 def _whole(a: Array) -> Array:

@@ -30,17 +30,14 @@ class SampleParameters(Parameters):
 
     def __init__(self, shapes: Mapping[str, Shape], dtype: npt.DTypeLike, flat: Array) -> None:
         super().__init__({name: (len(flat), *shape) for name, shape in shapes.items()}, dtype, flat)
+        self.size = flat.size
+
+    @staticmethod
+    def _width(shape: Shape) -> int:
+        return math.prod(shape[1:])  # on each row of the buffer
 
     def _buffer(self, flat: Array) -> Array:
         return flat  # checked by who was given it
-
-    def _slice(self, flat: Array) -> dict[str, Array]:
-        views, start = {}, 0
-        for name, shape in self.shapes.items():
-            stop = start + math.prod(shape[1:])
-            views[name] = flat[:, start:stop].reshape(shape)
-            start = stop
-        return views
 
     def like(self, flat: Array | None = None) -> SampleParameters:
         """Arrays of the same names and shapes on another buffer (zeros when none is given)."""

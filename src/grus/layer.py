@@ -216,10 +216,10 @@ class GRU:
             _check.boolean("reset_after", reset_after),
             activation,
             gate_activation,
-            clip=self.clip,
-            blocks=_check.divisor("blocks", blocks, "hidden_size", self.hidden_size),
-            truncate=None if truncate is None else _check.size("truncate", truncate, minimum=0),
-            gradient_clip=None if gradient_clip is None else _check.positive("gradient_clip", gradient_clip),
+            self.clip,
+            _check.divisor("blocks", blocks, "hidden_size", self.hidden_size),
+            None if truncate is None else _check.size("truncate", truncate, minimum=0),
+            None if gradient_clip is None else _check.positive("gradient_clip", gradient_clip),
         )
         self._rates = self._checked_rates(dropout, input_dropout, recurrent_dropout, weight_dropout, zoneout)
         self.init = checked_init(init, self.bias)

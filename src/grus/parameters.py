@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Mapping
 from functools import cache
+from itertools import accumulate, pairwise
 from typing import Any
 
 import numpy as np
@@ -43,17 +44,20 @@ class Parameters(Mapping[str, Array]):
     def __init__(self, shapes: Mapping[str, Shape], dtype: npt.DTypeLike, flat: Array | None = None) -> None:
         self.shapes = dict(shapes)
         self.dtype = np.dtype(dtype)
-        self.size = sum(math.prod(shape) for shape in self.shapes.values())
-        self.flat = np.zeros(self.size, self.dtype) if flat is None else self._buffer(flat)
-        self._views = self._slice(self.flat)
+        stops = list(accumulate(map(self._width, self.shapes.values()), initial=0))
+        self.size = stops[-1]
+        places = [slice(start, stop) for start, stop in pairwise(stops)]
+        self._places = list(zip(self.shapes, places, self.shapes.values(), strict=True))
+        self._lie_on(np.zeros(self.size, self.dtype) if flat is None else self._buffer(flat))
 
-    def _slice(self, flat: Array) -> dict[str, Array]:
-        views, start = {}, 0
-        for name, shape in self.shapes.items():
-            stop = start + math.prod(shape)
-            views[name] = flat[start:stop].reshape(shape)
-            start = stop
-        return views
+    def _lie_on(self, flat: Array) -> None:
+        self.flat = flat
+        self._views = {name: self.flat[..., place].reshape(shape) for name, place, shape in self._places}
+        self.weights: dict[tuple[int, int], Weights] = {}  # of a GRU's layers and directions, see gru_weights
+
+    @staticmethod
+    def _width(shape: Shape) -> int:
+        return math.prod(shape)
 
     def _buffer(self, flat: Array) -> Array:
         return _check.buffer("flat", flat, self.size, self.dtype)
@@ -61,17 +65,19 @@ class Parameters(Mapping[str, Array]):
     def place_on(self, flat: Array) -> None:
         """Move onto another buffer of the same size and dtype, keeping the values."""
         self._buffer(flat)[...] = self.flat
-        self.flat, self._views = flat, self._slice(flat)
+        self._lie_on(flat)
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         """A copy, or what comes out of a pickle, has views of its own buffer again."""
         self.__dict__.update(state)
-        self.flat = self.flat.copy()  # it may lie in memory that can't be written
-        self._views = self._slice(self.flat)
+        self._lie_on(self.flat.copy())  # it may lie in memory that can't be written
 
     def like(self, flat: Array | None = None) -> Parameters:
         """Arrays of the same names and shapes on another buffer (zeros when none is given)."""
-        return Parameters(self.shapes, self.dtype, flat)
+        other = Parameters.__new__(Parameters)  # nothing of the names and shapes is worked out again
+        other.shapes, other.dtype, other.size, other._places = self.shapes, self.dtype, self.size, self._places
+        other._lie_on(np.zeros(self.size, self.dtype) if flat is None else self._buffer(flat))
+        return other
 
     def state_dict(self) -> dict[str, Array]:
         """Copies of all arrays by name."""
@@ -152,10 +158,14 @@ def suffix(layer: int, direction: int) -> str:
 
 def gru_weights(parameters: Parameters, layer: int, direction: int) -> Weights:
     """Those of one layer in one direction; zeros where it has no biases."""
+    if (kept := parameters.weights.get((layer, direction))) is not None:
+        return kept
     weight_ih, weight_hh, bias_ih, bias_hh, gain_ih, gain_hh = map(parameters.find, _names(layer, direction))
     if bias_ih is None:
         bias_ih = bias_hh = np.zeros(len(weight_hh), weight_hh.dtype)
-    return Weights(weight_ih, weight_hh, bias_ih, bias_hh, gain_ih, gain_hh)
+    made = Weights(weight_ih, weight_hh, bias_ih, bias_hh, gain_ih, gain_hh)
+    parameters.weights[layer, direction] = made
+    return made
 
 
 @cache
