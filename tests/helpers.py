@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from grus import Activation
-from grus.gradcheck import relative_error
+from grus._gradcheck import relative_error
 from tolerances import relative
 
 # Every activation with parameters, of other values than its defaults; some make it a decreasing function.

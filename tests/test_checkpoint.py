@@ -12,7 +12,7 @@ import pytest
 
 import grus
 from grus import nn
-from grus.gradcheck import complex_step
+from grus._gradcheck import complex_step
 from helpers import assert_close, steps_case
 from native_cases import ISAS
 from tolerances import relative

@@ -10,7 +10,7 @@ import pytest
 
 import grus
 from grus import nn
-from grus.gradcheck import complex_step
+from grus._gradcheck import complex_step
 from grus.nn._layer import Context
 from helpers import assert_close, central_differences
 

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from grus.gradcheck import complex_step
+from grus._gradcheck import complex_step
 from grus.nn.losses import (
     MAE,
     MSE,

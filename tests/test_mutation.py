@@ -23,8 +23,8 @@ import numpy as np
 import pytest
 
 from grus import equations, reference
+from grus._gradcheck import complex_step, relative_error
 from grus.activations import Activation
-from grus.gradcheck import complex_step, relative_error
 from test_golden import load
 from tolerances import relative
 

@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 
 from grus import Activation, nn
+from grus._gradcheck import complex_step
 from grus.activations import NAMES
-from grus.gradcheck import complex_step
 from helpers import assert_close, central_differences
 
 B, T, I = 3, 4, 2

@@ -12,8 +12,8 @@ import numpy as np
 import pytest
 
 import grus
+from grus._gradcheck import relative_error
 from grus.activations import ELEMENTWISE
-from grus.gradcheck import relative_error
 from native_cases import ISAS, STRESS, Run, instruction_set
 from tolerances import relative
 

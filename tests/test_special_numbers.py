@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 import grus
-from grus.gradcheck import relative_error
+from grus._gradcheck import relative_error
 from native_cases import ISAS, Run, assert_same_bits, instruction_set
 from tolerances import relative
 

@@ -3,17 +3,17 @@
 from typing import TYPE_CHECKING, Any
 
 from grus._engine import cpu_info, engine_name, instruction_set, num_threads, set_num_threads, use_engine
-from grus._trace import Trace
 from grus.activations import Activation
 from grus.functional import GRUGradients, GRUParams, gru_backward, gru_forward
-from grus.gradcheck import gradcheck
 from grus.layer import GRU, Gradients, GRUOutput, GRUTraining
-from grus.stream import Stream
 
 if TYPE_CHECKING:
     from grus import datasets, nn, report
+    from grus._gradcheck import gradcheck
+    from grus._trace import Trace
     from grus.estimators import GRUClassifier, GRURegressor
     from grus.io import load, save
+    from grus.stream import Stream
 
 __all__ = [
     "GRU",
@@ -43,7 +43,15 @@ __all__ = [
     "use_engine",
 ]
 _MODULES = ("datasets", "io", "nn", "report")
-_FROM = {"GRUClassifier": "estimators", "GRURegressor": "estimators", "load": "io", "save": "io"}
+_FROM = {
+    "GRUClassifier": "estimators",
+    "GRURegressor": "estimators",
+    "Stream": "stream",
+    "Trace": "_trace",
+    "gradcheck": "_gradcheck",
+    "load": "io",
+    "save": "io",
+}
 
 
 def __getattr__(name: str) -> Any:

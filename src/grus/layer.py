@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from copy import deepcopy
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -19,11 +19,12 @@ from grus._initialise import checked_init, initialise_gru
 from grus._layout import Layout
 from grus._masks import Rates, fixed_masks
 from grus._per_sample import SampleParameters
-from grus._rest import rest_states
 from grus._stack import Given, Learned, Stack, StackGradients, Tape, decay_of_units, learned_states, stack_forward
-from grus._trace import Trace, traced
 from grus.parameters import Parameters, gru_shapes
-from grus.stream import Stream
+
+if TYPE_CHECKING:
+    from grus._trace import Trace
+    from grus.stream import Stream
 
 Array = np.ndarray[Any, np.dtype[Any]]
 _NO_RATES = Rates()
@@ -495,6 +496,8 @@ class GRU:
         ValueError, TypeError
             The GRU is bidirectional, or ``batch_size`` is not a whole number above 0.
         """
+        from grus.stream import Stream  # here and below: imported when it is first asked for
+
         return Stream(self, batch_size)
 
     def rest_state(self, x0: Array) -> Array:
@@ -540,6 +543,8 @@ class GRU:
         if x0.ndim not in (1, 2) or x0.shape[-1] != self.input_size:
             _check.shaped("x0", x0, ("B", self.input_size), f"input_size is {self.input_size}")
         _check.finite("x0", x0, "A state can only rest under an input that is a number.")
+        from grus._rest import rest_states
+
         states = rest_states(self._stack(), np.atleast_2d(x0))
         return states if x0.ndim == 2 else states[:, 0]
 
@@ -587,6 +592,8 @@ class GRU:
         ((2, 2, 7, 5), True)
         """
         layout, x, given = self._enter(x, h0, lengths, mask, reset, reset_state, decay)
+        from grus._trace import traced
+
         return traced(self._stack(), layout, x, given)
 
     def _run(
