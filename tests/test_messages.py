@@ -115,7 +115,7 @@ row(
     lambda: grus.Activation("elu", alpha=0),
 )  # fmt: skip
 row("decay -1", ValueError, "weight_decay must be at least 0; got -1.", lambda: nn.SGD(weight_decay=-1))
-for name in ("bias", "batch_first", "bidirectional", "reset_after"):
+for name in ("bias", "batch_first", "bidirectional", "reverse", "reset_after"):
     row(f"{name} is 1", TypeError, f"{name} must be True or False; got 1 of type int.", build(**{name: 1}))
 for name in ("reverse", "training"):
     row(f"{name} text", TypeError, f"{name} must be True or False; got 'no' of type str.", run_one(**{name: "no"}))
@@ -366,6 +366,16 @@ row(
     "stream of both directions", ValueError,
     "stream needs a GRU with bidirectional=False: the reverse direction starts at the end.",
     lambda: grus.GRU(2, 3, bidirectional=True).stream(),
+)  # fmt: skip
+row(
+    "stream of a reverse GRU", ValueError,
+    "stream needs a GRU with reverse=False: a reverse GRU starts at the end of a sequence.",
+    lambda: grus.GRU(2, 3, reverse=True).stream(),
+)  # fmt: skip
+row(
+    "reverse of both directions", ValueError,
+    "reverse must be False where bidirectional is True, because both directions are there; got True.",
+    build(reverse=True, bidirectional=True),
 )  # fmt: skip
 row("stream of no rows", ValueError, "batch_size must be at least 1; got 0.", lambda: GRU.stream(0))
 for value, got in ((4, 4), (-1, -1), ([0, 3, 9], 9)):
@@ -687,10 +697,16 @@ row(
     build(checkpoint_every=4, bidirectional=True),
 )  # fmt: skip
 row(
+    "checkpoints of a reverse GRU", ValueError,
+    "checkpoint_every must be None where reverse is True; got 4. The reverse direction comes from the end "
+    "of the sequence, so no chunk can be run again by itself.",
+    build(checkpoint_every=4, reverse=True),
+)  # fmt: skip
+row(
     "checkpoints and truncation", ValueError,
     "checkpoint_every must be None where truncate is 2; got 4. What reaches a chunk's end from later losses has "
     "different numbers of steps still to go. Leave out one.",
-    lambda: grus._check.checkpoint_every(4, False, 2),
+    lambda: grus._check.checkpoint_every(4, False, False, 2),
 )  # fmt: skip
 row(
     "checkpoints at every 0th step", ValueError, "checkpoint_every must be at least 1; got 0.",

@@ -18,7 +18,7 @@ from option_cases import OPTIONS, RANDOM, random_gru, random_options
 Array = np.ndarray[Any, np.dtype[Any]]
 NEW = (
     "formulation", "clip", "blocks", "layer_norm", "input_dropout", "recurrent_dropout", "weight_dropout",
-    "zoneout", "learn_h0", "truncate", "gradient_clip",
+    "zoneout", "learn_h0", "truncate", "gradient_clip", "reverse",
 )  # fmt: skip
 
 
@@ -119,6 +119,7 @@ def test_any_options_go_round(tmp_path_factory: pytest.TempPathFactory, seed: in
         ({"input_dropout": 0.25, "weight_dropout": 0.1}, "input_dropout=0.25, weight_dropout=0.1"),
         ({"learn_h0": True, "truncate": 5}, "learn_h0=True, truncate=5"),
         ({"gradient_clip": 2}, "gradient_clip=2.0"),
+        ({"reverse": True}, "reverse=True"),
     ],
 )
 def test_repr(options: dict[str, Any], text: str) -> None:

@@ -60,13 +60,14 @@ def number(name: str, value: Any) -> float:
     return result
 
 
-def checkpoint_every(value: Any, bidirectional: bool, truncate: int | None) -> int | None:
+def checkpoint_every(value: Any, bidirectional: bool, reverse: bool, truncate: int | None) -> int | None:
     """So many steps, or None, where each chunk's way back needs nothing but what the one after it gives."""
     if value is None:
         return None
-    if bidirectional:
+    if bidirectional or reverse:
+        which = "bidirectional" if bidirectional else "reverse"
         raise ValueError(
-            f"checkpoint_every must be None where bidirectional is True; got {value!r}. The reverse "
+            f"checkpoint_every must be None where {which} is True; got {value!r}. The reverse "
             "direction comes from the end of the sequence, so no chunk can be run again by itself."
         )
     if truncate is not None:
@@ -119,6 +120,22 @@ def one_direction(name: str, bidirectional: bool) -> None:
     """What goes on step by step has no end yet for a reverse direction to start from."""
     if bidirectional:
         raise ValueError(f"{name} needs a GRU with bidirectional=False: the reverse direction starts at the end.")
+
+
+def forwards(name: str, bidirectional: bool, reverse: bool) -> None:
+    """What comes in the order of time can't be read from its end."""
+    one_direction(name, bidirectional)
+    if reverse:
+        raise ValueError(f"{name} needs a GRU with reverse=False: a reverse GRU starts at the end of a sequence.")
+
+
+def reverse(value: Any, bidirectional: bool) -> bool:
+    """True only where there is one direction, which it is of."""
+    if boolean("reverse", value) and bidirectional:
+        raise ValueError(
+            "reverse must be False where bidirectional is True, because both directions are there; got True."
+        )
+    return bool(value)
 
 
 def boolean(name: str, value: Any) -> bool:

@@ -31,6 +31,7 @@ class Stack(NamedTuple):
     rates: Rates | None  # None: nothing is drawn at random
     save: str
     forward_runs: Callable[..., Any] = functional.forward_runs
+    reverse: bool = False  # of the one direction
 
     @property
     def hidden_size(self) -> int:
@@ -101,7 +102,7 @@ def stack_forward(
 
 def _run(stack: Stack, layer: int, direction: int, x: Array, given: Given, rng: np.random.Generator | None) -> Run:
     i = layer * stack.directions + direction
-    steps = Steps(given.reset_state[i], direction == 1, given.valid, given.reset, given.decay)
+    steps = Steps(given.reset_state[i], stack.reverse or direction == 1, given.valid, given.reset, given.decay)
     weights = gru_weights(stack.parameters, layer, direction)
     if stack.rates is None:
         return Run(Problem(x, given.h0[i], weights, stack.form, steps), given.lengths)

@@ -81,6 +81,10 @@ class GRU:
         States are (layers*directions, B, H) either way.
     bidirectional : bool, default False
         A second direction reads each row from its end; its states follow the first's on the last axis.
+    reverse : bool, default False
+        The one direction, of every layer, reads each row from its own end: ONNX's ``direction="reverse"``, Keras'
+        ``go_backwards`` with its output turned round. The output stays in the order of time, ``h_n`` is the state
+        at the row's first step, and :meth:`step` goes from a step to the one before it.
     reset_after : bool, default True
         (F3), as PyTorch, cuDNN and Keras' default have it; False: (F3'), as in EpyNN, MyGrad and ONNX's default.
     formulation : {"after", "before", "candidate"}, optional
@@ -133,7 +137,7 @@ class GRU:
     checkpoint_every : int, optional
         k: training keeps the states of every k-th step alone, T/k*B*H numbers a layer, and backward runs each
         chunk of k steps forward a second time; k near sqrt(T/5) needs the least memory. For very long sequences,
-        together with ``return_output=False`` of :meth:`forward`. One direction only.
+        together with ``return_output=False`` of :meth:`forward`. One direction only, forwards.
     dtype : {"float32", "float64", "complex128"}, default "float32"
         Of parameters, inputs and outputs; complex128 is there for complex-step differentiation.
     seed : int or numpy.random.Generator, optional
@@ -181,6 +185,7 @@ class GRU:
         bias: bool = True,
         batch_first: bool = True,
         bidirectional: bool = False,
+        reverse: bool = False,
         reset_after: bool = True,
         formulation: str | None = None,
         activation: ActivationLike = "tanh",
@@ -209,6 +214,7 @@ class GRU:
         self.bias = _check.boolean("bias", bias)
         self.batch_first = _check.boolean("batch_first", batch_first)
         self.bidirectional = _check.boolean("bidirectional", bidirectional)
+        self.reverse = _check.reverse(reverse, self.bidirectional)
         self.layer_norm = _check.boolean("layer_norm", layer_norm)
         self.learn_h0 = _check.boolean("learn_h0", learn_h0)
         self.clip = None if clip is None else _check.positive("clip", clip)
@@ -227,7 +233,7 @@ class GRU:
         self.update_bias = _check.number("update_bias", update_bias)
         self.save = _check.choice("save", save, functional.SAVES)
         self.checkpoint_every = _check.checkpoint_every(
-            checkpoint_every, self.bidirectional, self.formulation.truncate
+            checkpoint_every, self.bidirectional, self.reverse, self.formulation.truncate
         )
         self.dtype = _check.dtype(dtype)
         if self.update_bias and not self.bias:
@@ -432,7 +438,7 @@ class GRU:
         return tape_backward(self._stack(), tape, d_output, d_h_n, gradients, with_x)
 
     def step(self, x_t: Array, h: Array | None = None, *, decay: Array | None = None) -> Array:
-        """One time step.
+        """One time step; of a reverse GRU, from the state after it in time to the one before.
 
         Parameters
         ----------
@@ -494,7 +500,7 @@ class GRU:
         Raises
         ------
         ValueError, TypeError
-            The GRU is bidirectional, or ``batch_size`` is not a whole number above 0.
+            The GRU is bidirectional or reverse, or ``batch_size`` is not a whole number above 0.
         """
         from grus.stream import Stream  # here and below: imported when it is first asked for
 
@@ -644,7 +650,7 @@ class GRU:
             layout.lengths(lengths),
         )
         shape = layout.steps, layout.batch
-        checked, steps = functional.checked_steps(shape, lengths, mask, reset, reset_state, False)
+        checked, steps = functional.checked_steps(shape, lengths, mask, reset, reset_state, self.reverse)
         given = Given(h0, reset_state, checked, steps.valid, steps.reset, None, None, learned)
         if decay is not None:
             decay = layout.decay(decay, self.hidden_size, self.dtype)
@@ -664,7 +670,7 @@ class GRU:
 
     def _stack(self) -> Stack:
         depth = (self.num_layers, self.directions)
-        return Stack(self.parameters, self.formulation, *depth, self._rates, self.save)
+        return Stack(self.parameters, self.formulation, *depth, self._rates, self.save, reverse=self.reverse)
 
     # Rates, read-only: they stand in one place.
     dropout = property(lambda self: (self._rates or _NO_RATES).dropout, doc="Rate between the layers.")
@@ -728,8 +734,8 @@ class GRU:
         return {
             "input_size": self.input_size, "hidden_size": self.hidden_size, "num_layers": self.num_layers,
             "bias": self.bias, "batch_first": self.batch_first, "bidirectional": self.bidirectional,
-            "reset_after": form.reset != "before", "formulation": form.reset, "activation": new,
-            "gate_activation": [reset, update], "clip": self.clip, "blocks": form.blocks,
+            "reverse": self.reverse, "reset_after": form.reset != "before", "formulation": form.reset,
+            "activation": new, "gate_activation": [reset, update], "clip": self.clip, "blocks": form.blocks,
             "layer_norm": self.layer_norm, **(self._rates or _NO_RATES)._asdict(), "learn_h0": self.learn_h0,
             "truncate": form.truncate, "gradient_clip": form.gradient_clip, "init": deepcopy(self.init),
             "update_bias": self.update_bias, "save": self.save,
@@ -746,6 +752,7 @@ class GRU:
         options = {
             "num_layers": (self.num_layers, 1), "bias": (self.bias, True),
             "batch_first": (self.batch_first, True), "bidirectional": (self.bidirectional, False),
+            "reverse": (self.reverse, False),
             "reset_after": (form.reset != "before", True), "dropout": (self.dropout, 0.0),
             "activation": (form.activation.name, "tanh"), "update_bias": (self.update_bias, 0.0),
             "formulation": (form.reset if form.reset == "candidate" else None, None), "clip": (self.clip, None),

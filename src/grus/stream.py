@@ -31,14 +31,14 @@ class Stream:
     Parameters
     ----------
     gru : GRU
-        Of one direction.
+        Of one direction, forwards.
     batch_size : int, default 1
         B, the number of sequences that run side by side.
 
     Raises
     ------
     ValueError
-        The GRU is bidirectional: its reverse direction starts at the end of a sequence.
+        The GRU is bidirectional or reverse: it starts at the end of a sequence.
     TypeError
         ``batch_size`` is no whole number.
 
@@ -58,7 +58,7 @@ class Stream:
     __slots__ = ("_decay", "_gru", "_parameters", "_session", "_states", "_x", "batch_size")
 
     def __init__(self, gru: GRU, batch_size: int = 1) -> None:
-        _check.one_direction("stream", gru.bidirectional)
+        _check.forwards("stream", gru.bidirectional, gru.reverse)
         self._gru, self.batch_size = gru, _check.size("batch_size", batch_size)
         self._parameters = gru.parameters.like()
         self._states = np.zeros((2, gru.num_layers, self.batch_size, gru.hidden_size), gru.dtype)

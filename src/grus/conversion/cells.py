@@ -37,11 +37,9 @@ class Cells:
         """A GRU that holds copies of these cells; ``options`` are further keywords of :class:`grus.GRU`."""
         self._check_chain()
         first = self.of[0][0]
-        if self.reverse:
-            options["reverse"] = True
         gru = GRU(
             first.weight_ih.shape[1], first.weight_hh.shape[1], len(self.of), bias=first.bias_ih is not None,
-            bidirectional=len(self.of[0]) == 2, reset_after=self.formulation != "before",
+            bidirectional=len(self.of[0]) == 2, reverse=self.reverse, reset_after=self.formulation != "before",
             formulation=self.formulation, activation=self.activation, gate_activation=self.gate_activation,
             clip=self.clip, dtype=first.weight_ih.dtype, seed=0, **options,
         )  # fmt: skip
@@ -142,7 +140,7 @@ def _check_options(gru: GRU, target: str, clip: bool, bidirectional: bool, rever
         "learn_h0": gru.learn_h0, f"zoneout={gru.zoneout:g}": bool(gru.zoneout),
         f"clip={gru.clip}": gru.clip is not None and not clip,
         "bidirectional": gru.bidirectional and not bidirectional,
-        "reverse": getattr(gru, "reverse", False) and not reverse,
+        "reverse": gru.reverse and not reverse,
     }  # fmt: skip
     for option, used in absent.items():
         if used:

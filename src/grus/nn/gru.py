@@ -29,12 +29,12 @@ class GRU(Layer):
         H, the hidden size.
     sequences : bool, default False
         True: all states, (B, T, directions*H). False: the last, (B, directions*H): each direction's state after
-        the last step that it reads, which for the reverse direction is the first of the row.
+        the last step that it reads, which for the reverse direction, or with ``reverse``, is the row's first.
     name, learning_rate, clip_norm
         As for every layer.
     **options
-        Of :class:`grus.GRU`: ``num_layers``, ``bidirectional``, ``formulation``, ``recurrent_dropout``,
-        ``layer_norm``, ... What is random in training comes from the model's generator.
+        Of :class:`grus.GRU`: ``num_layers``, ``bidirectional``, ``reverse``, ``formulation``, ``layer_norm``,
+        ``recurrent_dropout``, ... What is random in training comes from the model's generator.
 
     Examples
     --------
@@ -81,6 +81,8 @@ class GRU(Layer):
     def obstacle_to_chunks(self) -> str:
         if self.core.bidirectional:
             return "its reverse direction begins at each sequence's end. Use bidirectional=False."
+        if self.core.reverse:
+            return "it begins at each sequence's end. Use reverse=False."
         return ""
 
     def _select(self, output: Array, h_n: Array) -> Array:

@@ -45,7 +45,7 @@ class Pool(Layer):
     ----------
     how : {"last", "mean", "max"}, default "last"
         The last valid step, the mean or the largest of all valid steps. For a row without any, zeros. After a
-        bidirectional GRU prefer ``sequences=False`` to "last": the reverse direction ends at the first step.
+        bidirectional or reverse GRU prefer ``sequences=False`` to "last": it ends at the first step.
 
     Examples
     --------
