@@ -95,12 +95,14 @@ def check_convertible(
     reverse: bool = False,
     float64: bool = True,
     allow_cast: bool = False,
+    dropout: bool = False,
     report: Report | None = None,
 ) -> None:
     """Refuse, with the reason, a GRU that ``target`` can't express; say what it drops without changing results.
 
     ``activations``: the target has others than tanh and sigmoid (the caller checks which); ``clip``,
-    ``bidirectional``, ``reverse``: it has those; ``float64``: it holds float64.
+    ``bidirectional``, ``reverse``: it has those; ``float64``: it holds float64; ``dropout``:
+    it has that between layers.
     """
     if not isinstance(gru, GRU):
         raise TypeError(f"gru must be a grus.GRU; got {type(gru).__name__}.")
@@ -122,7 +124,7 @@ def check_convertible(
             "round them."
         )
     if report is not None:
-        _note_training(gru, target, report)
+        _note_training(gru, target, report, ("dropout",) if dropout else ())
 
 
 def _check_formulation(formulation: str, target: str, formulations: Sequence[str]) -> None:
@@ -147,9 +149,9 @@ def _check_options(gru: GRU, target: str, clip: bool, bidirectional: bool, rever
             raise ConversionError(f"{target} has no {option}, which this GRU has and which changes its results.")
 
 
-def _note_training(gru: GRU, target: str, report: Report) -> None:
+def _note_training(gru: GRU, target: str, report: Report, kept: Sequence[str]) -> None:
     """What only acts in training is left behind."""
     rates = ("dropout", "input_dropout", "recurrent_dropout", "weight_dropout")
-    lost = [f"{name}={getattr(gru, name):g}" for name in rates if getattr(gru, name)]
+    lost = [f"{name}={getattr(gru, name):g}" for name in rates if getattr(gru, name) and name not in kept]
     if lost:
         report.note(f"{', '.join(lost)}: acts only in training and does not go to {target}")

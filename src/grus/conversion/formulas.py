@@ -35,6 +35,21 @@ def over_time(steps: Sequence[Sequence[Step]], x: Array, h0: Array) -> tuple[Arr
     return output, np.stack(ends)
 
 
+def torch(arrays: Mapping[str, Array]) -> Step:
+    """The documentation of ``nn.GRU``: gates r | z | n, reset after the product with its bias, if any."""
+    weight_ih, weight_hh = arrays["weight_ih"], arrays["weight_hh"]
+    bias_ih, bias_hh = (arrays.get(name, np.zeros(len(weight_hh))) for name in ("bias_ih", "bias_hh"))
+
+    def step(x: Array, h: Array) -> Array:
+        xr, xz, xn = np.split(x @ weight_ih.T + bias_ih, 3, axis=1)
+        hr, hz, hn = np.split(h @ weight_hh.T + bias_hh, 3, axis=1)
+        r, z = sigmoid(xr + hr), sigmoid(xz + hz)
+        n = np.tanh(xn + r * hn)
+        return np.asarray((1 - z) * n + z * h)
+
+    return step
+
+
 def haste(arrays: Mapping[str, Array]) -> Step:
     """``lib/haste/gru.h``: gates z | r | g, reset after the product with its bias."""
     kernel, recurrent = arrays["kernel"], arrays["recurrent_kernel"]
