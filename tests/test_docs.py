@@ -27,5 +27,20 @@ def test_a_public_name_is_in_the_reference(name):
     assert name in listed_names(), f"add {name} to docs/api.md"
 
 
+def converters():
+    """``torch.to_torch`` ...: of the modules that are imported on request, read and not imported."""
+    found = set()
+    for path in Path(grus.__file__).parent.glob("*.py"):
+        verbs = rf"^def ((?:to|from)_{path.stem}\w*)\("
+        names = re.findall(verbs, path.read_text(encoding="utf-8"), flags=re.MULTILINE)
+        found |= {f"{path.stem}.{name}" for name in names}
+    return found
+
+
+@pytest.mark.parametrize("name", sorted(converters()))
+def test_a_converter_is_in_the_reference(name):
+    assert name in listed_names(), f"add {name} to docs/api.md"
+
+
 def test_the_reference_lists_nothing_else():
-    assert listed_names() - public_names() == {"io.inspect"}
+    assert listed_names() - public_names() - converters() == {"io.inspect"}
