@@ -108,6 +108,7 @@ def check_convertible(
         raise TypeError(f"gru must be a grus.GRU; got {type(gru).__name__}.")
     _check_formulation(gru.formulation.reset, target, formulations)
     _check_options(gru, target, clip, bidirectional, reverse)
+    _check_clips(gru, target)
     form = gru.formulation
     plain = (form.activation.name, form.reset_activation.name, form.update_activation.name)
     if not activations and plain != ("tanh", "sigmoid", "sigmoid"):
@@ -118,10 +119,12 @@ def check_convertible(
     for name, array in gru.parameters.items():
         if not np.isfinite(array).all():
             raise ConversionError(f"{name} holds NaN or infinity: a conversion of it can't be checked.")
-    if gru.dtype.name == "complex128" or (gru.dtype.name == "float64" and not float64 and not allow_cast):
+    if gru.dtype.name == "complex128":
+        raise ConversionError(f"{target} holds real numbers and this GRU is complex128, for complex steps alone.")
+    if gru.dtype.name == "float64" and not float64 and not allow_cast:
         raise ConversionError(
-            f"{target} holds float32 and this GRU is {gru.dtype}: digits would be lost. Pass allow_cast=True to "
-            "round them."
+            f"{target} holds float32 and this GRU is float64: digits would be lost. Pass allow_cast=True to round "
+            "them."
         )
     if report is not None:
         _note_training(gru, target, report, ("dropout",) if dropout else ())
@@ -147,6 +150,18 @@ def _check_options(gru: GRU, target: str, clip: bool, bidirectional: bool, rever
     for option, used in absent.items():
         if used:
             raise ConversionError(f"{target} has no {option}, which this GRU has and which changes its results.")
+
+
+def _check_clips(gru: GRU, target: str) -> None:
+    """An activation may have a clip of its own, which its name doesn't tell."""
+    form = gru.formulation
+    for gate in ("activation", "reset_activation", "update_activation"):
+        clip = getattr(form, gate).clip
+        if clip != gru.clip:
+            raise ConversionError(
+                f"{target} has no clip of one gate alone, which this GRU has and which changes its results: its "
+                f"{gate}'s is {clip}. Pass it as the GRU's clip."
+            )
 
 
 def _note_training(gru: GRU, target: str, report: Report, kept: Sequence[str]) -> None:
