@@ -2,7 +2,8 @@
 
 References
 ----------
-.. [1] haste, https://github.com/lmnt-com/haste, ``lib/haste/gru.h`` and ``frameworks/pytorch/gru.py``.
+.. [1] haste, https://github.com/lmnt-com/haste, ``docs/pytorch/haste_pytorch/GRU.md`` (names, shapes, order) and
+   ``lib/gru_forward_gpu.cu.cc`` (the formula).
 """
 
 from __future__ import annotations
@@ -15,8 +16,8 @@ import numpy as np
 from grus.conversion import arrays as given
 from grus.conversion import formulas
 from grus.conversion.cells import Cells, cells_of, check_convertible
-from grus.conversion.check import check_same
 from grus.conversion.conventions import CONVENTIONS, Blocks
+from grus.conversion.layered import check_formula, listed, with_zeros
 from grus.conversion.report import Report
 from grus.functional import GRUParams
 from grus.layer import GRU
@@ -57,19 +58,18 @@ def to_haste(gru: GRU, *, report: Report | None = None) -> list[dict[str, Array]
     """
     check_convertible(gru, "haste", formulations=("after",), bidirectional=False, report=report)
     layers = [_write(cell, report) for (cell,) in cells_of(gru)]
-    _check(gru, layers, report)
+    check_formula(gru, [[layer] for layer in layers], formulas.haste, "haste", report)
     return layers
 
 
-def from_haste(
-    layers: Mapping[str, Array] | Sequence[Mapping[str, Array]], *, report: Report | None = None
-) -> GRU:
+def from_haste(layers: Mapping[str, Any] | Sequence[Mapping[str, Any]], *, report: Report | None = None) -> GRU:
     """A GRU from the arrays of one haste GRU, or of several, each of which reads the one before.
 
     Parameters
     ----------
     layers : mapping, or sequence of mappings
-        As :func:`to_haste` returns them; all of one dtype, float32 or float64.
+        As :func:`to_haste` returns them; all of one dtype, float32 or float64. Blocks in another order can't be
+        seen: the shapes are the same.
     report : Report, optional
         As in :func:`to_haste`.
 
@@ -90,31 +90,22 @@ def from_haste(
     >>> haste.from_haste(haste.to_haste(grus.GRU(3, 5, seed=0)))
     GRU(3, 5) float32, 150 parameters
     """
-    read = [layers] if isinstance(layers, Mapping) else list(layers)
+    read = listed(layers, "haste")
     gru = Cells([[_read(layer, f"layers[{k}]")] for k, layer in enumerate(read)]).gru()
     if report is not None:
         report.found = _OURS.found(gru.num_layers, 1, True)
-    _check(gru, read, report)
+    check_formula(gru, [[layer] for layer in read], formulas.haste, "haste", report)
     return gru
 
 
 def _write(cell: GRUParams, report: Report | None) -> dict[str, Array]:
-    blocks = _OURS.pack(cell, report)
-    if blocks.bias_ih is None:
-        zeros = np.zeros(len(cell.weight_hh), cell.weight_hh.dtype)
-        blocks = blocks._replace(bias_ih=zeros, bias_hh=zeros.copy())
+    blocks = with_zeros(_OURS.pack(cell, report), two=True)
     return dict(zip(_NAMES, (np.array(each) for each in blocks), strict=True))
 
 
-def _read(layer: Mapping[str, Array], name: str) -> GRUParams:
+def _read(layer: Mapping[str, Any], name: str) -> GRUParams:
     read = given.named(name, layer, _NAMES, "haste")
     size = given.hidden_size(f"{name}['recurrent_kernel']", read["recurrent_kernel"], columns=True)
     for key, shape in {"kernel": (None, 3 * size), "bias": (3 * size,), "recurrent_bias": (3 * size,)}.items():
         given.shaped(f"{name}[{key!r}]", read[key], shape)
     return _OURS.unpack(Blocks(*(read[key] for key in _NAMES)))
-
-
-def _check(gru: GRU, layers: Sequence[Mapping[str, Array]], report: Report | None) -> None:
-    """Ours against their formula over their own arrays, in float64."""
-    steps = [[formulas.haste({k: np.asarray(v, "float64") for k, v in layer.items()})] for layer in layers]
-    check_same(gru, lambda x, h0: formulas.over_time(steps, x, h0), "haste's formula", report=report)

@@ -179,21 +179,21 @@ CONVENTIONS = {
     "mygrad": Convention(
         "MyGrad gru", "zrn", "z, r, h", "before", "z", True, MERGED,
         "Uz, Ur, Uh (I, H), Wz, Wr, Wh (H, H), bz, br, bh (H,)",
-        "https://mygrad.readthedocs.io",
+        "https://mygrad.readthedocs.io/en/latest/generated/mygrad.nnet.layers.gru.html",
     ),
     "epynn": Convention(
         "EpyNN GRU", "rzn", "r, z, hh", "before", "z", True, MERGED,
         "Ur, Uz, Uhh (I, H), Vr, Vz, Vhh (H, H), br, bz, bhh (1, H)",
-        "https://epynn.net",
+        "https://epynn.net/GRU.html",
     ),
     "onednn": Convention(
         "oneDNN lbr_gru", "zrn", "u, r, o", "after", "z", True, SPLIT_N,
-        "weights_layer (I, 3, H), weights_iter (H, 3, H), bias (4, H)",
+        "weights_layer (L, D, I, 3, H), weights_iter (L, D, H, 3, H), bias (L, D, 4, H)",
         "https://uxlfoundation.github.io/oneDNN/dev_guide_rnn.html",
     ),
     "onednn-before": Convention(
         "oneDNN vanilla_gru", "zrn", "u, r, o", "before", "z", True, MERGED,
-        "weights_layer (I, 3, H), weights_iter (H, 3, H), bias (3, H)",
+        "weights_layer (L, D, I, 3, H), weights_iter (L, D, H, 3, H), bias (L, D, 3, H)",
         "https://uxlfoundation.github.io/oneDNN/dev_guide_rnn.html",
     ),
     "tensorflow": Convention(
@@ -202,9 +202,9 @@ CONVENTIONS = {
         "https://www.tensorflow.org/api_docs/python/tf/raw_ops/GRUBlockCell",
     ),
     "coreml": Convention(
-        "Core ML GRU, before iOS 18", "zrn", "z, r, o", "after", "z", False, INPUT_ONLY,
+        "Core ML GRU, before iOS 18", "rnz", "r, o, z", "before", "z", False, MERGED,
         "weight_ih (3H, I), weight_hh (3H, H), bias (3H,)",
-        "https://apple.github.io/coremltools/source/coremltools.converters.mil.mil.ops.defs.html",
+        "https://apple.github.io/coremltools/mlmodel/Format/NeuralNetwork.html#grulayerparams",
     ),
     "haste": Convention(
         "haste GRU", "zrn", "z, r, g", "after", "z", True, TWO,

@@ -51,7 +51,7 @@ def torch(arrays: Mapping[str, Array]) -> Step:
 
 
 def haste(arrays: Mapping[str, Array]) -> Step:
-    """``lib/haste/gru.h``: gates z | r | g, reset after the product with its bias."""
+    """haste's ``lib/gru_forward_gpu.cu.cc``: gates z | r | g, reset after the product with its bias."""
     kernel, recurrent = arrays["kernel"], arrays["recurrent_kernel"]
     bias, recurrent_bias = arrays["bias"], arrays["recurrent_bias"]
 
@@ -61,5 +61,97 @@ def haste(arrays: Mapping[str, Array]) -> Step:
         z, r = sigmoid(xz + hz), sigmoid(xr + hr)
         g = np.tanh(xg + r * hg)
         return np.asarray(z * h + (1 - z) * g)
+
+    return step
+
+
+def mygrad(arrays: Mapping[str, Array]) -> Step:
+    """The docstring of ``mygrad.nnet.layers.gru``: reset before the product."""
+    of = arrays
+
+    def step(x: Array, h: Array) -> Array:
+        z = sigmoid(x @ of["Uz"] + h @ of["Wz"] + of["bz"])
+        r = sigmoid(x @ of["Ur"] + h @ of["Wr"] + of["br"])
+        candidate = np.tanh(x @ of["Uh"] + (r * h) @ of["Wh"] + of["bh"])
+        return np.asarray((1 - z) * candidate + z * h)
+
+    return step
+
+
+ACTIVATIONS: dict[str, Callable[[Array], Array]] = {  # those of EpyNN without parameters
+    "tanh": np.tanh,
+    "sigmoid": sigmoid,
+    "relu": lambda a: np.maximum(a, 0),
+    "identity": lambda a: a,
+}
+
+
+def epynn(
+    arrays: Mapping[str, Array],
+    activate: str = "tanh",
+    activate_update: str = "sigmoid",
+    activate_reset: str = "sigmoid",
+) -> Step:
+    """Equations (4s) to (7s) of EpyNN's page on its GRU: reset before the product."""
+    of = arrays
+    act, act_z, act_r = (ACTIVATIONS[name] for name in (activate, activate_update, activate_reset))
+
+    def step(x: Array, h: Array) -> Array:
+        r = act_r(x @ of["Ur"] + h @ of["Vr"] + of["br"])
+        z = act_z(x @ of["Uz"] + h @ of["Vz"] + of["bz"])
+        hat = act(x @ of["Uhh"] + (r * h) @ of["Vhh"] + of["bhh"])
+        return np.asarray(z * h + (1 - z) * hat)
+
+    return step
+
+
+def onednn(arrays: Mapping[str, Array]) -> Step:
+    """oneDNN's developer guide, *GRU*, of one layer and direction: gates u | r | o, reset before the product."""
+    W, U = (arrays[name].swapaxes(0, 1) for name in ("weights_layer", "weights_iter"))
+    B = arrays["bias"] if "bias" in arrays else np.zeros((3, U.shape[2]))
+
+    def step(x: Array, h: Array) -> Array:
+        u, r = (sigmoid(x @ W[gate] + h @ U[gate] + B[gate]) for gate in (0, 1))
+        o = np.tanh(x @ W[2] + (r * h) @ U[2] + B[2])
+        return np.asarray(u * h + (1 - u) * o)
+
+    return step
+
+
+def onednn_lbr(arrays: Mapping[str, Array]) -> Step:
+    """The same guide, *Linear-before-reset GRU*: reset after the product, whose bias is the fourth, u'."""
+    W, U = (arrays[name].swapaxes(0, 1) for name in ("weights_layer", "weights_iter"))
+    B = arrays["bias"] if "bias" in arrays else np.zeros((4, U.shape[2]))
+
+    def step(x: Array, h: Array) -> Array:
+        u, r = (sigmoid(x @ W[gate] + h @ U[gate] + B[gate]) for gate in (0, 1))
+        o = np.tanh(x @ W[2] + r * (h @ U[2] + B[3]) + B[2])
+        return np.asarray(u * h + (1 - u) * o)
+
+    return step
+
+
+def tensorflow(arrays: Mapping[str, Array]) -> Step:
+    """The documentation of ``GRUBlockCell``: columns r | u, rows of [x, h], reset before the product."""
+    of = arrays
+
+    def step(x: Array, h: Array) -> Array:
+        r, u = np.split(sigmoid(np.concatenate([x, h], axis=1) @ of["w_ru"] + of["b_ru"]), 2, axis=1)
+        c = np.tanh(np.concatenate([x, h * r], axis=1) @ of["w_c"] + of["b_c"])
+        return np.asarray((1 - u) * c + u * h)
+
+    return step
+
+
+def coreml(arrays: Mapping[str, Array]) -> Step:
+    """Core ML's specification of its GRU, reset before the product, with the operation's rows r | o | z."""
+    (w_r, w_o, w_z), (r_r, r_o, r_z) = (np.split(arrays[name], 3) for name in ("weight_ih", "weight_hh"))
+    b_r, b_o, b_z = np.split(arrays["bias"] if "bias" in arrays else np.zeros(3 * len(r_r)), 3)
+
+    def step(x: Array, h: Array) -> Array:
+        z = sigmoid(x @ w_z.T + h @ r_z.T + b_z)
+        r = sigmoid(x @ w_r.T + h @ r_r.T + b_r)
+        o = np.tanh(x @ w_o.T + (h * r) @ r_o.T + b_o)
+        return np.asarray((1 - z) * o + z * h)
 
     return step
