@@ -41,13 +41,12 @@ class PerGate(NamedTuple):
     def read(self, layer: Mapping[str, Any], name: str) -> GRUParams:
         """The cell of such arrays, after a look at every name and shape."""
         read = given.named(name, layer, self.order, self.layout)
-        first = read[self.states[0]]
-        size = first.shape[-1] if first.ndim == 2 else None
-        width = read[self.inputs[0]].shape[0] if read[self.inputs[0]].ndim else None
+        size = given.shaped(f"{name}[{self.states[0]!r}]", read[self.states[0]], (None, None)).shape[1]
+        width = given.shaped(f"{name}[{self.inputs[0]!r}]", read[self.inputs[0]], (None, size)).shape[0]
         bias = (1, size) if self.rows else (size,)
-        shapes = {self.inputs: (width, size), self.states: (size, size), self.biases: bias}
-        for names, shape in shapes.items():
+        for names, shape in ((self.states, (size, size)), (self.inputs, (width, size)), (self.biases, bias)):
             for each in names:
                 given.shaped(f"{name}[{each!r}]", read[each], shape)
-        stacked = [np.concatenate([read[each] for each in names], axis=-1) for names in shapes]
+        sides = (self.inputs, self.states, self.biases)
+        stacked = [np.concatenate([read[each] for each in names], axis=-1) for names in sides]
         return self.convention.unpack(Blocks(stacked[0], stacked[1], stacked[2].reshape(-1), None))
