@@ -46,8 +46,9 @@ def to_onednn(
     -------
     list of dict
         For each primitive ``weights_layer`` (L, D, I, 3, H), ``weights_iter`` (L, D, H, 3, H), which is ``ldigo``,
-        and, where the GRU has biases, ``bias`` (L, D, 4, H), or (L, D, 3, H) in formulation "before": ``ldgo``.
-        Gates u | r | o (| u'), float32; L is 1 unless ``stacked``; D is 2 for ``bidirectional_concat``. Copies.
+        and ``bias`` (L, D, 4, H), or (L, D, 3, H) in formulation "before", which is ``ldgo``. Gates u | r | o, of
+        the bias | u' too; float32; L is 1 unless ``stacked``; D is 2 for ``bidirectional_concat``. Copies; biases
+        are zeros where the GRU has none.
 
     Raises
     ------

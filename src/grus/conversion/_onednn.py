@@ -58,19 +58,23 @@ def read_primitive(primitive: Mapping[str, Any], name: str, formulation: str | N
 
 
 def written(layers: Sequence[Sequence[GRUParams]], ours: Convention, report: Report | None) -> dict[str, Array]:
-    """The arrays of a primitive with these cells, ``layers[layer][direction]``."""
-    packed = [[_blocks(ours.pack(cell, report)) for cell in directions] for directions in layers]
+    """The arrays of a primitive with these cells, ``layers[layer][direction]``: copies."""
+    packed = [[_blocks(cell, ours, report) for cell in directions] for directions in layers]
     names = packed[0][0]
     return {name: np.stack([np.stack([cell[name] for cell in each]) for each in packed]) for name in names}
 
 
-def _blocks(blocks: Blocks) -> dict[str, Array]:
+def _blocks(cell: GRUParams, ours: Convention, report: Report | None) -> dict[str, Array]:
+    """One cell's; a bias of zeros where it has none, without which oneDNN 3.2 makes no GRU on a CPU."""
+    blocks = ours.pack(cell, report)
     size = len(blocks.weight_hh)
     of: dict[str, Array] = {"weights_layer": blocks.weight_ih.reshape(-1, 3, size)}
     of["weights_iter"] = blocks.weight_hh.reshape(-1, 3, size)
-    if blocks.bias_ih is not None:
-        rows = [blocks.bias_ih] if blocks.bias_hh is None else [blocks.bias_ih, blocks.bias_hh]
-        of["bias"] = np.concatenate(rows).reshape(-1, size)
+    rows = 4 if ours.formulation == "after" else 3
+    of["bias"] = np.zeros((rows, size), cell.weight_hh.dtype)
+    given = [each for each in (blocks.bias_ih, blocks.bias_hh) if each is not None]
+    if given:
+        of["bias"][...] = np.concatenate(given).reshape(rows, size)
     return of
 
 

@@ -44,7 +44,7 @@ def one_dtype(name: str, arrays: Mapping[str, Any]) -> dict[str, Array]:
 
 def hidden_size(name: str, recurrent: Array, *, columns: bool) -> int:
     """H, of a recurrent weight (H, 3H) if its gates stand in columns, else (3H, H)."""
-    size = shaped(name, recurrent, (None, None)).shape[0 if columns else 1]
+    size = int(shaped(name, recurrent, (None, None)).shape[0 if columns else 1])
     shaped(name, recurrent, (size, 3 * size) if columns else (3 * size, size))
     return size
 
