@@ -93,7 +93,7 @@ class Build:
 
     def program(self, name: str, units: Sequence[Unit], *link: str) -> Path:
         """Link these units; ``link`` are flags for that alone."""
-        path = Path(tempfile.mkdtemp(dir=_workshop())) / name
+        path = Path(tempfile.mkdtemp(dir=workshop())) / name
         objects = map(str, self.objects(units))
         run([self.compiler, *self.flags, *link, *objects, "-pthread", "-o", str(path)])
         return path
@@ -109,7 +109,7 @@ def run(command: Sequence[str], **options: str) -> str:
 
 
 @functools.cache
-def _workshop() -> str:
+def workshop() -> str:
     """A folder of this session."""
     folder = tempfile.mkdtemp(prefix="grus-tests-")
     atexit.register(shutil.rmtree, folder, ignore_errors=True)
@@ -118,7 +118,7 @@ def _workshop() -> str:
 
 @functools.cache
 def _compiled(build: Build, unit: Unit) -> Path:
-    path = Path(tempfile.mkdtemp(dir=_workshop())) / f"{Path(unit.source).stem}.o"
+    path = Path(tempfile.mkdtemp(dir=workshop())) / f"{Path(unit.source).stem}.o"
     always = ("-std=c++20", "-fPIC", "-fvisibility=hidden", "-pthread", f"-I{KERNELS}")
     run([build.compiler, *always, *unit.flags, *build.flags, "-c", str(KERNELS / unit.source), "-o", str(path)])
     return path
