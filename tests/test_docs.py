@@ -1,5 +1,6 @@
 """Every public name has its place in the reference page."""
 
+import importlib
 import re
 from pathlib import Path
 
@@ -7,6 +8,7 @@ import pytest
 
 import grus
 
+CONVERTERS = ("flax", "jax")
 API = Path(__file__).parents[1] / "docs" / "api.md"
 
 
@@ -17,7 +19,9 @@ def listed_names():
 
 def public_names():
     """Those of grus, and of its modules that are lists of names themselves."""
-    modules = ("datasets", "nn", "report")
+    modules = ("datasets", "nn", "report", *CONVERTERS)
+    for converter in CONVERTERS:  # imported on request only
+        importlib.import_module(f"grus.{converter}")
     names = {name for name in grus.__all__ if name not in modules}
     return names | {f"{module}.{name}" for module in modules for name in getattr(grus, module).__all__}
 

@@ -11,6 +11,8 @@ from conftest import INTEROP
 
 OPTIONS = doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE
 
+ALSO = {"jax": ("jax", "equinox", "haiku")}  # what the examples of a module take beside the library in its name
+
 
 def library_of(module):
     """``"grus.torch"`` -> ``"torch"``, the library it cannot be imported without; None for the others."""
@@ -26,6 +28,7 @@ def modules():
 @pytest.mark.parametrize("name", modules())
 def test_docstring_examples(name):
     if library := library_of(name):
-        pytest.importorskip(library)
+        for each in ALSO.get(library, (library,)):
+            pytest.importorskip(each)
     results = doctest.testmod(importlib.import_module(name), optionflags=OPTIONS)
     assert results.failed == 0

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -49,6 +50,13 @@ def read(tree: Any, name: str) -> Cell | None:
 
 
 def _step(tree: dict[str, Any], size: int) -> Step:
-    hk, own = library("haiku", "jax"), {"gru": widened(tree)}
-    run = hk.without_apply_rng(hk.transform(lambda x, h: hk.GRU(size, name="gru")(x, h)[1])).apply
+    run, own = _run(size), {"gru": widened(tree)}
     return lambda x, h: np.asarray(run(own, x, h))
+
+
+@lru_cache(maxsize=16)
+def _run(size: int) -> Any:
+    """Compiled once for each size."""
+    hk = library("haiku", "jax")
+    core = hk.without_apply_rng(hk.transform(lambda x, h: hk.GRU(size, name="gru")(x, h)[1]))
+    return library("jax", "jax").jit(core.apply)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -73,7 +74,12 @@ def _params(read: Mapping[str, Array], name: str) -> GRUParams:
 
 
 def _step(tree: Any, size: int, functions: Functions) -> Step:
-    new, gate = functions
+    run, own = _run(size, *functions), {"params": widened(tree)}
+    return lambda x, h: np.asarray(run(own, h, x)[0])
+
+
+@lru_cache(maxsize=16)
+def _run(size: int, new: Any, gate: Any) -> Any:
+    """Compiled once for each size: a cell that is not looks at its parameters' shapes every step."""
     cell = library("flax.linen", "flax").GRUCell(size, gate_fn=gate, activation_fn=new, param_dtype="float64")
-    own = {"params": widened(tree)}
-    return lambda x, h: np.asarray(cell.apply(own, h, x)[0])
+    return library("jax", "jax").jit(cell.apply)
