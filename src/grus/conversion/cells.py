@@ -93,6 +93,8 @@ def check_convertible(
     clip: bool = False,
     bidirectional: bool = True,
     reverse: bool = False,
+    blocks: bool = False,
+    learn_h0: bool = False,
     float64: bool = True,
     allow_cast: bool = False,
     dropout: bool = False,
@@ -101,13 +103,15 @@ def check_convertible(
     """Refuse, with the reason, a GRU that ``target`` can't express; say what it drops without changing results.
 
     ``activations``: the target has others than tanh and sigmoid (the caller checks which); ``clip``,
-    ``bidirectional``, ``reverse``: it has those; ``float64``: it holds float64; ``dropout``:
-    it has that between layers.
+    ``bidirectional``, ``reverse``: it has those; ``blocks``, ``learn_h0``: the caller writes them in another form;
+    ``float64``: it holds float64; ``dropout``: it has that between layers.
     """
     if not isinstance(gru, GRU):
         raise TypeError(f"gru must be a grus.GRU; got {type(gru).__name__}.")
     _check_formulation(gru.formulation.reset, target, formulations)
-    _check_options(gru, target, clip, bidirectional, reverse)
+    _check_options(
+        gru, target, clip=clip, bidirectional=bidirectional, reverse=reverse, blocks=blocks, learn_h0=learn_h0
+    )
     _check_clips(gru, target)
     form = gru.formulation
     plain = (form.activation.name, form.reset_activation.name, form.update_activation.name)
@@ -139,16 +143,18 @@ def _check_formulation(formulation: str, target: str, formulations: Sequence[str
         )
 
 
-def _check_options(gru: GRU, target: str, clip: bool, bidirectional: bool, reverse: bool) -> None:
-    absent = {
-        "layer_norm": gru.layer_norm, f"blocks={gru.formulation.blocks}": gru.formulation.blocks > 1,
-        "learn_h0": gru.learn_h0, f"zoneout={gru.zoneout:g}": bool(gru.zoneout),
-        f"clip={gru.clip}": gru.clip is not None and not clip,
-        "bidirectional": gru.bidirectional and not bidirectional,
-        "reverse": gru.reverse and not reverse,
-    }  # fmt: skip
-    for option, used in absent.items():
-        if used:
+def _check_options(gru: GRU, target: str, **has: bool) -> None:
+    used = {
+        "layer_norm": ("layer_norm", gru.layer_norm),
+        "blocks": (f"blocks={gru.formulation.blocks}", gru.formulation.blocks > 1),
+        "learn_h0": ("learn_h0", gru.learn_h0),
+        "zoneout": (f"zoneout={gru.zoneout:g}", bool(gru.zoneout)),
+        "clip": (f"clip={gru.clip}", gru.clip is not None),
+        "bidirectional": ("bidirectional", gru.bidirectional),
+        "reverse": ("reverse", gru.reverse),
+    }
+    for name, (option, uses) in used.items():
+        if uses and not has.get(name):
             raise ConversionError(f"{target} has no {option}, which this GRU has and which changes its results.")
 
 
