@@ -133,3 +133,18 @@ def number_of(value: float, dtype: str) -> float:
     single = np.float32(value)
     simple = float(Fraction(float(single)).limit_denominator(1000)) if np.isfinite(single) else float(single)
     return simple if dtype == "float32" and np.float32(simple) == single else float(single)
+
+
+def rounded(gru: GRU) -> GRU:
+    """The GRU with alpha, beta and clip as a node holds them, which is the same in float32."""
+    config = gru.config()
+    singles = {"alpha", "beta", "clip"}
+
+    def single(of: dict[str, Any]) -> dict[str, Any]:
+        return {key: float(np.float32(value)) if key in singles else value for key, value in of.items()}
+
+    new, gates = single(config["activation"]), [single(each) for each in config["gate_activation"]]
+    clip = None if gru.clip is None else float(np.float32(gru.clip))
+    twin = GRU.from_config(config | {"activation": new, "gate_activation": gates, "clip": clip}, seed=0)
+    twin.flat[...] = gru.flat
+    return twin

@@ -121,7 +121,7 @@ def gru_nodes(
 def _layer(graph: Graph, gru: GRU, layer: int, inputs: list[str], attributes: dict[str, Any]) -> tuple[str, str]:
     """The GRU node, and what joins the directions of Y (T, D, N, H)."""
     H, D = gru.hidden_size, gru.directions
-    direction = "bidirectional" if D == 2 else "reverse" if getattr(gru, "reverse", False) else "forward"
+    direction = "bidirectional" if D == 2 else "reverse" if gru.reverse else "forward"
     while not inputs[-1]:
         inputs.pop()
     y, y_h = graph.add(
