@@ -19,8 +19,8 @@ TAGS = {  # a step's equations, and what happens to the state between two steps
     EQUATIONS: [f"{way}{which}" for way in "FB" for which in ("1", "2", "3", "3'", "3''", "4", "5", "6")],
     REFERENCE: ["F0", "B0"],
 }
-FORMULAS = FOLDER / "conversion" / "formulas.py"  # those of other libraries, to check conversions against
-OTHERS = sorted(path for path in FOLDER.rglob("*.py") if path not in (*TAGS, FORMULAS))
+FORMULAS = set((FOLDER / "conversion").glob("*formula*.py"))  # those of others, to check conversions against
+OTHERS = sorted(path for path in FOLDER.rglob("*.py") if path not in (*TAGS, *FORMULAS))
 
 # What code that mixes gates looks like, as ast.unparse writes it; the names are those that the project uses.
 STATE = r"(?:h|dh|h_prev|dh_prev|h_next|before|state|states|n|new|candidate)\b"
