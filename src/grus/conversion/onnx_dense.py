@@ -26,7 +26,13 @@ def _leaky_relu(graph: Graph, a: str, alpha: float) -> str:
 
 
 def _elu(graph: Graph, a: str, alpha: float) -> str:
-    return _where_negative(graph, a, graph.add("Mul", graph.add("Elu", a), graph.constant(float(alpha), "alpha")))
+    """Of other operators, because ONNX Runtime has no Elu of float64, and no Softsign."""
+    negative = graph.add("Sub", graph.add("Exp", graph.add("Min", a, graph.constant(0.0))), graph.constant(1.0))
+    return _where_negative(graph, a, graph.add("Mul", negative, graph.constant(float(alpha), "alpha")))
+
+
+def _softsign(graph: Graph, a: str) -> str:
+    return graph.add("Div", a, graph.add("Add", graph.add("Abs", a), graph.constant(1.0)))
 
 
 def _where_negative(graph: Graph, a: str, instead: str) -> str:
@@ -65,7 +71,7 @@ _WRITERS: dict[str, Callable[..., str]] = {
     "relu": lambda graph, a: graph.add("Relu", a),
     "leaky_relu": _leaky_relu,
     "elu": _elu,
-    "softsign": lambda graph, a: graph.add("Softsign", a),
+    "softsign": _softsign,
     "hard_sigmoid": _hard_sigmoid,
     "affine": _affine,
     "thresholded_relu": _thresholded_relu,

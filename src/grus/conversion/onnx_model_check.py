@@ -21,6 +21,8 @@ LENGTHS = (7, 2, 5, 1)
 
 def check_exported(ends: Ends, exported: Any, body: Body, dtype: Any) -> None:
     """Raise unless both runtimes compute what grus does, on random sequences; their numbers are of ``dtype``."""
+    if ends.network.dtype != body.graph.dtype:
+        ends = ends.in_dtype(body.graph.dtype.name)
     steps = body.steps_axis if isinstance(body.steps_axis, int) else max(LENGTHS)
     x = ends.sample(np.random.default_rng(0), (len(LENGTHS), steps), dtype)
     rows = list(x)
