@@ -20,8 +20,8 @@ onnx = pytest.importorskip("onnx", reason=_REASON.format("onnx"))
 pytest.importorskip("onnxruntime", reason=_REASON.format("onnxruntime"))
 
 from grus.conversion import onnx_layers, onnx_model_check  # noqa: E402
-from grus.conversion.onnx_model import model_to_onnx  # noqa: E402
 from grus.conversion.onnx_run import in_evaluator, in_onnxruntime  # noqa: E402
+from grus.onnx import to_onnx  # noqa: E402
 
 Array = np.ndarray[Any, np.dtype[Any]]
 RUNTIMES = {"onnxruntime": in_onnxruntime, "evaluator": in_evaluator}
@@ -106,7 +106,7 @@ def test_japanese_vowels(settings: dict[str, Any]) -> None:
     classifier, test = vowels_classifier(**settings), load_japanese_vowels().test
     rows = [row.astype(np.float32) for row in test.x]
     report = Report()
-    exported = model_to_onnx(classifier, report=report)
+    exported = to_onnx(classifier, report=report)
     found = run(exported, padded(rows), x="X")
     assert [each.name for each in exported.graph.output] == ["label", "probabilities"]
     assert found["label"].tolist() == classifier.predict(rows).tolist()
@@ -121,7 +121,7 @@ def test_japanese_vowels(settings: dict[str, Any]) -> None:
 def test_japanese_vowels_frame_by_frame(pool: str) -> None:
     """After each frame the prediction for the frames so far, and after the last one the last state."""
     classifier = vowels_classifier(pool=pool, bidirectional=False, num_layers=2)
-    exported = model_to_onnx(classifier, streaming=True)
+    exported = to_onnx(classifier, streaming=True)
     for row in load_japanese_vowels().test.x[::37]:
         x = row.astype(np.float32)[None]
         given = frame_by_frame(exported, x)
@@ -144,7 +144,7 @@ def test_japanese_vowels_frame_by_frame(pool: str) -> None:
 def test_labels_are_the_classes(classes: Array, runtime: str) -> None:
     rows = ragged(2)
     classifier = grus.GRUClassifier(4, epochs=1, random_state=0).fit(rows, classes[[0, 1, 1, 0, 1]])
-    label = run(model_to_onnx(classifier), padded(rows), runtime, x="X")["label"]
+    label = run(to_onnx(classifier), padded(rows), runtime, x="X")["label"]
     assert label.tolist() == classifier.predict(rows).tolist()
     assert all(type(each) is type(classes.tolist()[0]) for each in label.tolist())
 
@@ -156,7 +156,7 @@ def test_classes_that_are_no_text_and_no_numbers_are_refused() -> None:
     with pytest.raises(
         ConversionError, match=r"the classes must be text, .* or booleans to go to ONNX; got \[b'no'"
     ):
-        model_to_onnx(classifier)
+        to_onnx(classifier)
 
 
 # -------------------------------------------------------------------------------------------------- regressors
@@ -171,7 +171,7 @@ def test_regressor(outputs: int | None, pool: str, bidirectional: bool, runtime:
     rows, y = ragged(2), 100 + 30 * np.random.default_rng(1).standard_normal((5, outputs) if outputs else 5)
     settings = {"pool": pool, "bidirectional": bidirectional, "num_layers": 2, "epochs": 2, "random_state": 0}
     regressor = grus.GRURegressor(6, **settings).fit(rows, y)
-    found = run(model_to_onnx(regressor), padded(rows), runtime, x="X")["prediction"]
+    found = run(to_onnx(regressor), padded(rows), runtime, x="X")["prediction"]
     assert found.dtype == np.float32
     assert_same(found, regressor.predict(rows))
 
@@ -180,7 +180,7 @@ def test_regressor_frame_by_frame() -> None:
     x = np.random.default_rng(0).standard_normal((4, 6, 2)).astype(np.float32)
     regressor = grus.GRURegressor(6, epochs=2, random_state=0).fit(x, np.arange(4.0))
     for runtime in RUNTIMES:
-        for t, each in enumerate(frame_by_frame(model_to_onnx(regressor, streaming=True), x, runtime)):
+        for t, each in enumerate(frame_by_frame(to_onnx(regressor, streaming=True), x, runtime)):
             assert_same(each["prediction"], regressor.predict(x[:, : t + 1]))
 
 
@@ -188,10 +188,10 @@ def test_table() -> None:
     """Fitted on columns that are steps: X is (batch, time), and one step (batch,)."""
     table = np.random.default_rng(0).standard_normal((8, 7)).astype(np.float32)
     regressor = grus.GRURegressor(5, epochs=2, random_state=0).fit(table, table.sum(axis=1))
-    exported = model_to_onnx(regressor)
+    exported = to_onnx(regressor)
     found = run(exported, {"x": table, "lengths": np.full(8, 7, np.int32)}, x="X")["prediction"]
     assert_same(found, regressor.predict(table))
-    streamed = frame_by_frame(model_to_onnx(regressor, streaming=True), table)
+    streamed = frame_by_frame(to_onnx(regressor, streaming=True), table)
     assert_same(streamed[-1]["prediction"], regressor.predict(table))
 
 
@@ -199,7 +199,7 @@ def test_columns_of_a_data_frame_are_in_the_file() -> None:
     pandas = pytest.importorskip("pandas")
     table = pandas.DataFrame(np.random.default_rng(0).standard_normal((8, 3)), columns=["a", "b", "c"])
     regressor = grus.GRURegressor(5, epochs=1, random_state=0).fit(table, np.arange(8.0))
-    told = {each.key: each.value for each in model_to_onnx(regressor).metadata_props}
+    told = {each.key: each.value for each in to_onnx(regressor).metadata_props}
     assert told == {"feature_names_in": '["a", "b", "c"]'}
 
 
@@ -209,12 +209,12 @@ def test_far_from_zero_float64_has_the_digits() -> None:
     x = np.sort(rng.uniform(1.7e9, 1.7e9 + 60, (10, 8, 1)), axis=1)
     regressor = grus.GRURegressor(5, epochs=2, random_state=0).fit(x, 1e8 + rng.standard_normal(10))
     report = Report()
-    exported = model_to_onnx(regressor, input_dtype="float64", lengths=False, report=report)
+    exported = to_onnx(regressor, input_dtype="float64", lengths=False, report=report)
     found = run(exported, {"x": x}, x="X")["prediction"]
     assert found.dtype == np.float64
     assert np.abs(found - regressor.predict(x)).max() <= 1e-5
     assert report.notes == []
-    model_to_onnx(regressor, report=report)
+    to_onnx(regressor, report=report)
     told = [note.split(" is float32")[0] for note in report.notes]
     assert told == ["the input", "the prediction"]
 
@@ -222,7 +222,7 @@ def test_far_from_zero_float64_has_the_digits() -> None:
 def test_without_standardising_nothing_stands_before_the_layers() -> None:
     rows = ragged(2)
     regressor = grus.GRURegressor(5, epochs=1, standardise=False, random_state=0).fit(rows, np.arange(5.0))
-    exported = model_to_onnx(regressor)
+    exported = to_onnx(regressor)
     assert [node.op_type for node in exported.graph.node if "X" in node.input] == ["Transpose"]
     assert_same(run(exported, padded(rows), x="X")["prediction"], regressor.predict(rows))
 
@@ -261,7 +261,7 @@ def fresh(name: str) -> list[nn.Layer]:
 def test_sequential(name: str, runtime: str) -> None:
     rows = ragged(4)
     model = built(fresh(name), rows)
-    assert_same(run(model_to_onnx(model), padded(rows), runtime)["output"], model.predict(rows))
+    assert_same(run(to_onnx(model), padded(rows), runtime)["output"], model.predict(rows))
 
 
 @pytest.mark.parametrize("name", sorted(set(MODELS) - {"options"}))
@@ -269,7 +269,7 @@ def test_sequential_in_float64(name: str) -> None:
     """All that was rounded is off by 1e-12 at most; ONNX Runtime has no such GRU."""
     rows, report = ragged(4, "float64"), Report()
     model = built(fresh(name), rows, "float64")
-    exported = model_to_onnx(model, report=report)
+    exported = to_onnx(model, report=report)
     assert_same(run(exported, padded(rows), "evaluator")["output"], model.predict(rows), "float64")
     assert report.difference is not None
     assert report.difference <= 1e-12
@@ -282,7 +282,7 @@ def test_sequential_in_float64(name: str) -> None:
 def test_opsets_and_rows_of_one_length(name: str, opset: int) -> None:
     x = np.random.default_rng(0).standard_normal((3, 6, 4)).astype(np.float32)
     model = built(fresh(name), x)
-    exported = model_to_onnx(model, opset=opset, lengths=False)
+    exported = to_onnx(model, opset=opset, lengths=False)
     assert [each.name for each in exported.graph.input] == ["x"]
     assert "Where" not in [node.op_type for node in exported.graph.node]
     assert exported.opset_import[0].version == opset
@@ -298,7 +298,7 @@ def test_rows_without_steps(name: str, runtime: str) -> None:
         np.array([3, 0, 6], np.int32),
     )
     model = built(fresh(name), x)
-    found = run(model_to_onnx(model), {"x": x, "lengths": lengths}, runtime)["output"]
+    found = run(to_onnx(model), {"x": x, "lengths": lengths}, runtime)["output"]
     assert_same(found, model(x, lengths))
 
 
@@ -312,7 +312,7 @@ def test_sequential_frame_by_frame(name: str, runtime: str) -> None:
     x = np.random.default_rng(0).standard_normal((3, 6, 4)).astype(np.float32)
     model = built(more[name] if name in more else fresh(name), x)
     report = Report()
-    exported = model_to_onnx(model, streaming=True, report=report)
+    exported = to_onnx(model, streaming=True, report=report)
     states = zeros(exported, len(x))
     if name == "options":
         states["h0"] += model.layers[0].core.parameters["h0_l0"]
@@ -343,9 +343,9 @@ def test_symbols(name: str, kind: str, runtime: str) -> None:
     first = nn.OneHot(known) if kind == "OneHot" else nn.Embedding(3, known)
     model = built([first, nn.GRU(5), nn.Dense(2, "softmax")], rows)
     inputs = padded(rows, "?" if known.dtype.kind == "U" else -99)
-    exported = model_to_onnx(model)
+    exported = to_onnx(model)
     assert_same(run(exported, inputs, runtime)["output"], model.predict(rows))
-    stream = model_to_onnx(model, streaming=True)
+    stream = to_onnx(model, streaming=True)
     x = rng.choice(known, (3, 4))
     assert_same(frame_by_frame(stream, x, runtime)[-1]["output"], model(x))
 
@@ -355,7 +355,7 @@ def test_symbols(name: str, kind: str, runtime: str) -> None:
 def test_a_symbol_that_is_not_known_stops_the_runtime(name: str, unknown: Any, runtime: str) -> None:
     known = np.array(VOCABULARIES[name])
     model = built([nn.Embedding(3, known), nn.GRU(5)], known[None])
-    step = RUNTIMES[runtime](model_to_onnx(model, lengths=False))
+    step = RUNTIMES[runtime](to_onnx(model, lengths=False))
     x = np.array([[known[0], unknown]])
     with pytest.raises(ValueError, match="which is not in the vocabulary"):
         model(x)
@@ -366,19 +366,19 @@ def test_a_symbol_that_is_not_known_stops_the_runtime(name: str, unknown: Any, r
 def test_flatten_fixes_the_number_of_steps_that_the_weights_are_for() -> None:
     x = np.random.default_rng(0).standard_normal((3, 6, 4)).astype(np.float32)
     model = built([nn.GRU(5, sequences=True), nn.Flatten(), nn.Dense(2)], x)
-    exported = model_to_onnx(model)
+    exported = to_onnx(model)
     (given,) = exported.graph.input
     assert [d.dim_value or d.dim_param for d in given.type.tensor_type.shape.dim] == ["batch", 6, 4]
     for runtime in RUNTIMES:
         assert_same(run(exported, {"x": x}, runtime)["output"], model(x))
     alone = built([nn.Flatten()], x)
-    assert_same(run(model_to_onnx(alone), {"x": x[:, :5]})["output"], alone(x[:, :5]))
+    assert_same(run(to_onnx(alone), {"x": x[:, :5]})["output"], alone(x[:, :5]))
 
 
 def test_a_model_without_time() -> None:
     x = np.random.default_rng(0).standard_normal((7, 4)).astype(np.float32)
     model = built([nn.Dense(5, "relu"), nn.Dense(2)], x)
-    exported = model_to_onnx(model)
+    exported = to_onnx(model)
     assert [each.name for each in exported.graph.input] == ["x"]
     assert_same(run(exported, {"x": x})["output"], model.predict(x))
 
@@ -393,7 +393,7 @@ def test_every_activation_of_dense(activation: grus.Activation, dtype: str) -> N
     x = np.linspace(-3, 3, 60).reshape(20, 3).astype(dtype)
     model = built([nn.Dense(4, activation)], x, dtype)
     for runtime in RUNTIMES:
-        assert_same(run(model_to_onnx(model), {"x": x}, runtime)["output"], model(x), dtype)
+        assert_same(run(to_onnx(model), {"x": x}, runtime)["output"], model(x), dtype)
 
 
 def test_softplus_of_large_numbers() -> None:
@@ -401,7 +401,7 @@ def test_softplus_of_large_numbers() -> None:
     model = built([nn.Dense(1, "softplus")], x)
     model.flat[...] = 1.0, 0.0
     for runtime in RUNTIMES:
-        assert_same(run(model_to_onnx(model), {"x": x}, runtime)["output"], model(x))
+        assert_same(run(to_onnx(model), {"x": x}, runtime)["output"], model(x))
 
 
 # -------------------------------------------------------------------------------------------- the seeds' tasks
@@ -414,7 +414,7 @@ def test_seed_001_strings() -> None:
     model.fit(letters[:320], labels[:320], loss="categorical_crossentropy", epochs=20, seed=1)
     inputs = {"x": letters[320:], "lengths": np.full(160, 12, np.int32)}
     for runtime in RUNTIMES:
-        found = run(model_to_onnx(model), inputs, runtime)["output"]
+        found = run(to_onnx(model), inputs, runtime)["output"]
         assert_same(found, model.predict(letters[320:]))
         assert found.argmax(axis=1).tolist() == model.predict(letters[320:]).argmax(axis=1).tolist()
 
@@ -426,7 +426,7 @@ def test_seed_002_eight_targets() -> None:
     layers = [nn.GRU(100, sequences=True, reset_after=False), nn.Dense(1)]
     model = nn.Sequential(layers, dtype="float64", seed=0)
     model.fit(x, y, loss="mse", optimiser=nn.Adam(0.01), epochs=30, seed=0)
-    exported = model_to_onnx(model)
+    exported = to_onnx(model)
     inputs = {"x": x, "lengths": np.array([8], np.int32)}
     assert_same(run(exported, inputs, "evaluator")["output"], model(x), "float64")
 
@@ -435,7 +435,7 @@ def test_seed_003_step_by_step() -> None:
     """One step at a time, the hidden state in the caller's hands, a head on each."""
     x = np.random.default_rng(0).standard_normal((2, 9, 4)).astype(np.float32)
     model = built([nn.GRU(5, sequences=True), nn.Dense(3)], x)
-    outputs = [each["output"] for each in frame_by_frame(model_to_onnx(model, streaming=True), x)]
+    outputs = [each["output"] for each in frame_by_frame(to_onnx(model, streaming=True), x)]
     assert_same(np.stack(outputs, axis=1), model(x))
 
 
@@ -446,7 +446,7 @@ def test_seed_004_initial_state() -> None:
     model = built([nn.GRU(5, reset_after=False), nn.Dense(2)], x, "float64")
     core = model.layers[0].core
     core.parameters["bias_hh_l0"] = np.zeros(15)
-    given = frame_by_frame(model_to_onnx(model, streaming=True), x, "evaluator", {"h0": h0})
+    given = frame_by_frame(to_onnx(model, streaming=True), x, "evaluator", {"h0": h0})
     assert_same(given[-1]["h_n"], core(x, h0).h_n, "float64")
 
 
@@ -459,8 +459,8 @@ def test_float64_becomes_float32_only_on_request() -> None:
     with pytest.raises(
         ConversionError, match=r"this model is float64 and the graph float32: pass allow_cast=True"
     ):
-        model_to_onnx(model, dtype="float32")
-    exported = model_to_onnx(model, dtype="float32", allow_cast=True)
+        to_onnx(model, dtype="float32")
+    exported = to_onnx(model, dtype="float32", allow_cast=True)
     narrow = {"x": padded(rows)["x"].astype(np.float32), "lengths": padded(rows)["lengths"]}
     assert_same(run(exported, narrow)["output"], model.predict(rows))
 
@@ -469,7 +469,7 @@ def test_float32_in_float64() -> None:
     rows = ragged(4)
     model = built(fresh("two"), rows)
     report = Report()
-    exported = model_to_onnx(model, dtype="float64", input_dtype="float32", report=report)
+    exported = to_onnx(model, dtype="float64", input_dtype="float32", report=report)
     assert report.difference is not None
     assert report.difference <= 1e-12
     assert_same(run(exported, padded(rows), "evaluator")["output"], model.predict(rows))
@@ -479,16 +479,16 @@ def test_parameters_of_a_gru_s_activations_are_float32_in_a_file() -> None:
     x = np.random.default_rng(0).standard_normal((3, 6, 4))
     model = built([nn.GRU(5, activation=grus.Activation("elu", alpha=0.7)), nn.Dense(2)], x, "float64")
     with pytest.raises(ConversionError, match=r"layer 1 \(gru_1\): ONNX holds alpha as float32"):
-        model_to_onnx(model)
+        to_onnx(model)
     report = Report()
-    model_to_onnx(model, allow_cast=True, report=report)
+    to_onnx(model, allow_cast=True, report=report)
     assert report.difference is not None
     assert 1e-12 < report.difference <= 1e-6
 
 
 def test_dropout_is_noted() -> None:
     report = Report()
-    model_to_onnx(built(fresh("sequences"), ragged(4)), report=report)
+    to_onnx(built(fresh("sequences"), ragged(4)), report=report)
     assert report.notes == ["dropout_1, rate 0.4: acts only in training and does not go to ONNX"]
 
 
@@ -498,7 +498,7 @@ def test_large_weights_make_rounding_grow() -> None:
     model = nn.Sequential([nn.GRU(200, num_layers=3), nn.Dense(3)], seed=0).build(x)
     model.flat[...] *= 6
     report = Report()
-    model_to_onnx(model, report=report)
+    to_onnx(model, report=report)
     assert report.difference is not None
     assert 1e-5 < report.difference < 1e-3
 
@@ -520,7 +520,7 @@ def test_large_weights_make_rounding_grow() -> None:
 def test_what_onnx_does_not_have(layers: list[nn.Layer], message: str, tmp_path: Path) -> None:
     model = built([*layers, nn.Dense(2)], np.random.default_rng(0).standard_normal((3, 6, 4)))
     with pytest.raises(ConversionError, match=message):
-        model_to_onnx(model, tmp_path / "model.onnx")
+        to_onnx(model, tmp_path / "model.onnx")
     assert list(tmp_path.iterdir()) == []
 
 
@@ -532,7 +532,7 @@ def test_a_layer_of_one_s_own_is_refused_by_name() -> None:
     with pytest.raises(
         ConversionError, match=r"layer 2 \(doubled_1\): Doubled can't be written as ONNX: only OneHot,"
     ):
-        model_to_onnx(model)
+        to_onnx(model)
 
 
 @pytest.mark.parametrize(
@@ -550,7 +550,7 @@ def test_a_layer_of_one_s_own_is_refused_by_name() -> None:
 )
 def test_what_has_no_graph_of_one_step(layers: list[nn.Layer], message: str) -> None:
     with pytest.raises(ConversionError, match=message):
-        model_to_onnx(built(layers, np.ones((2, 3, 4))), streaming=True)
+        to_onnx(built(layers, np.ones((2, 3, 4))), streaming=True)
 
 
 def test_arguments() -> None:
@@ -558,7 +558,6 @@ def test_arguments() -> None:
     model = built([nn.GRU(4)], x)
     symbols = built([nn.OneHot([1, 2]), nn.GRU(4)], np.array([[1, 2]]))
     for wrong, settings, kind, message in [
-        (grus.GRU(3, 4), {}, TypeError, r"model must be a grus.nn.Sequential, GRUClassifier or .*; got GRU"),
         (nn.Sequential([nn.GRU(4)]), {}, ValueError, r"this Sequential has no parameters yet: call fit or build"),
         (grus.GRUClassifier(), {}, ValueError, r"not fitted yet"),
         (model, {"opset": 13}, ValueError, r"opset must be at least 14; got 13"),
@@ -572,7 +571,10 @@ def test_arguments() -> None:
             r"input_dtype must be None because OneHot reads symbols",
         ),
         (model, {"streaming": 1}, TypeError, r"streaming must be"),
-        (model, {"lengths": None}, TypeError, r"lengths must be"),
+        (model, {"lengths": 1}, TypeError, r"lengths must be"),
+        (model, {"h0": True}, ValueError, r"h0 and h_n must be False of a whole model"),
+        (grus.GRU(3, 4), {"input_dtype": "float32"}, ValueError, r"input_dtype must be None of a GRU"),
+        ([1], {}, TypeError, r"model must be a grus.GRU, nn.Sequential, GRUClassifier or .*; got list"),
         (model, {"path": "/nowhere/model.onnx"}, FileNotFoundError, r"the folder '/nowhere' does not exist"),
         (
             built([nn.Flatten()], np.ones((2, 3, 4, 5))),
@@ -583,14 +585,14 @@ def test_arguments() -> None:
         (built([nn.GRU(4)], x, "complex128"), {}, ConversionError, r"complex128 model .* can't go to ONNX"),
     ]:
         with pytest.raises(kind, match=message):
-            model_to_onnx(wrong, **settings)
+            to_onnx(wrong, **settings)
 
 
 def test_weights_that_are_no_numbers() -> None:
     model = built([nn.GRU(4), nn.Dense(2)], np.ones((2, 3, 4)))
     model.parameters["dense_1.bias"][0] = np.nan
     with pytest.raises(ConversionError, match=r"dense_1.bias holds NaN or infinity: a conversion of it can't be"):
-        model_to_onnx(model)
+        to_onnx(model)
 
 
 # ----------------------------------------------------------------------------------------- the file, the check
@@ -599,7 +601,7 @@ def test_weights_that_are_no_numbers() -> None:
 def test_the_file_is_the_model(tmp_path: Path) -> None:
     path, rows = tmp_path / "model.onnx", ragged(4)
     model = built(fresh("two"), rows)
-    exported = model_to_onnx(model, path)
+    exported = to_onnx(model, path)
     assert path.read_bytes() == exported.SerializeToString()
     assert_same(run(onnx.load(path), padded(rows))["output"], model.predict(rows))
     assert [each.name for each in tmp_path.iterdir()] == ["model.onnx"]
@@ -618,7 +620,7 @@ def test_the_self_check_finds_another_function(
     path.write_text("before")
     monkeypatch.setitem(onnx_layers._WRITERS, nn.Dense, wrong_dense)
     with pytest.raises(ConversionError, match=r"evaluator and grus differ by \S+ on random input, where 1e-05 is"):
-        model_to_onnx(model, path, streaming=streaming)
+        to_onnx(model, path, streaming=streaming)
     assert path.read_text() == "before"
     assert [each.name for each in tmp_path.iterdir()] == ["model.onnx"]
 
@@ -626,7 +628,7 @@ def test_the_self_check_finds_another_function(
 def test_the_self_check_finds_padding_that_matters(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(onnx_layers.Body, "within", lambda self, tensor, instead=0.0: tensor)
     with pytest.raises(ConversionError, match="the exported model is not the same function"):
-        model_to_onnx(built([nn.GRU(4, sequences=True), nn.Dense(3), nn.Pool("mean")], ragged(4)))
+        to_onnx(built([nn.GRU(4, sequences=True), nn.Dense(3), nn.Pool("mean")], ragged(4)))
 
 
 def test_the_self_check_finds_nan(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -637,7 +639,7 @@ def test_the_self_check_finds_nan(monkeypatch: pytest.MonkeyPatch) -> None:
 
     monkeypatch.setitem(onnx_layers._WRITERS, nn.Dropout, spoilt)
     with pytest.raises(ConversionError, match="differ by nan on random input"):
-        model_to_onnx(built([nn.GRU(4), nn.Dropout(0.1)], ragged(4)))
+        to_onnx(built([nn.GRU(4), nn.Dropout(0.1)], ragged(4)))
 
 
 def test_the_self_check_finds_labels_and_shapes_that_do_not_belong(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -646,6 +648,6 @@ def test_the_self_check_finds_labels_and_shapes_that_do_not_belong(monkeypatch: 
     with monkeypatch.context() as patched:
         patched.setattr("grus.conversion.onnx_ends._as_labels", lambda classes: classes[::-1])
         with pytest.raises(ConversionError, match="gives other labels than belong to its probabilities"):
-            model_to_onnx(classifier)
+            to_onnx(classifier)
     with pytest.raises(ConversionError, match=r"A gives y of shape \(2,\) where grus has \(3,\)"):
         onnx_model_check.difference("A", "y", np.ones(3), np.ones(2))

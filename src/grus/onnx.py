@@ -8,7 +8,7 @@ References
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 try:
     import onnx
@@ -18,6 +18,7 @@ except ImportError as error:
 from grus import _check
 from grus._files import PathLike, check_folder, write_atomically
 from grus.conversion.conventions import CONVENTIONS
+from grus.conversion.onnx_model import model_to_onnx
 from grus.conversion.onnx_nodes import check_writable
 from grus.conversion.onnx_read import check_read, read_gru, read_model
 from grus.conversion.onnx_select import select
@@ -25,42 +26,51 @@ from grus.conversion.onnx_write import Ports, build, check_model
 from grus.conversion.report import Report
 from grus.layer import GRU
 
+if TYPE_CHECKING:
+    from grus.estimators import GRUClassifier, GRURegressor
+    from grus.nn import Sequential
+
 OLDEST = 14  # the first opset whose GRU is as it is today
 
 
 def to_onnx(
-    gru: GRU,
+    model: GRU | Sequential | GRUClassifier | GRURegressor,
     path: PathLike | None = None,
     *,
     opset: int = OLDEST,
     streaming: bool = False,
-    lengths: bool = False,
+    lengths: bool | None = None,
     h0: bool = False,
     h_n: bool = False,
     dtype: str | None = None,
+    input_dtype: str | None = None,
     allow_cast: bool = False,
     report: Report | None = None,
 ) -> Any:
-    """An ONNX model that computes what the GRU does, checked in ONNX Runtime and in the reference evaluator.
+    """An ONNX model that computes what the model does, checked in ONNX Runtime and in the reference evaluator.
 
     Parameters
     ----------
-    gru : GRU
-        Formulation "after" or "before", without ``layer_norm`` and ``zoneout``, with one activation for both
-        gates. ``blocks`` are written as full matrices, and what ``learn_h0`` learned as a constant.
+    model : GRU, nn.Sequential, GRUClassifier or GRURegressor
+        Its GRUs of formulation "after" or "before", without ``layer_norm`` and ``zoneout``, with one activation
+        for both gates. ``blocks`` are written as full matrices, and what ``learn_h0`` learned as a constant. A
+        Sequential must be built, an estimator fitted; its standardisation, head and class labels come along.
     path : str or path, optional
         Where to write the model; the file is whole or absent.
     opset : int, default 14
         The version of ONNX's operators.
     streaming : bool, default False
         The graph of one step: ``x`` (batch, I) and ``h0`` in, ``output`` (batch, H) and ``h_n`` out.
-    lengths : bool, default False
-        ``lengths``, int32 (batch,), 0 ... time, is an input: ONNX's sequence_lens.
+    lengths : bool, optional
+        ``lengths``, int32 (batch,), 0 ... time, is an input: ONNX's sequence_lens. When omitted, a GRU has none
+        and a whole model has.
     h0, h_n : bool, default False
-        The first states are an input, the last ones an output, (layers*directions, batch, H): ONNX's initial_h
-        and Y_h. Without ``h0`` the states are zeros, or what ``learn_h0`` learned.
+        Of a GRU alone: the first states are an input, the last ones an output, (layers*directions, batch, H):
+        ONNX's initial_h and Y_h. Without ``h0`` the states are zeros, or what ``learn_h0`` learned.
     dtype : {"float32", "float64"}, optional
         The GRU's when omitted. ONNX Runtime computes GRUs in float32 alone.
+    input_dtype : {"float32", "float64"}, optional
+        Of a whole model alone: of x, and of a regressor's prediction; that of ``dtype`` when omitted.
     allow_cast : bool, default False
         Weights of a float64 GRU may be rounded to ``dtype="float32"``, and, of a graph in float64, the numbers
         that ONNX holds as float32: ``alpha``, ``beta`` and ``clip``.
@@ -72,7 +82,10 @@ def to_onnx(
     onnx.ModelProto
         Inputs ``x`` (batch, time, I), or (time, batch, I) of a GRU with ``batch_first=False``, and those asked
         for; outputs ``output`` and those asked for. Batch and time are symbolic. One GRU node for each layer,
-        ``layout=0``, every attribute written.
+        ``layout=0``, every attribute written. Of a Sequential ``output``; of a classifier, whose input is ``X``,
+        ``label`` (batch,) and ``probabilities`` (batch, K); of a regressor ``prediction``. With ``streaming`` a
+        whole model has ``h0`` and ``h_n`` for each of its GRUs, with their names at the end where there are
+        several, and ``pool0`` and ``pool_n`` for a mean or a maximum; they are zeros before the first step.
 
     Raises
     ------
@@ -91,20 +104,34 @@ def to_onnx(
     >>> [node.op_type for node in model.graph.node]
     ['Transpose', 'GRU', 'Squeeze', 'GRU', 'Squeeze', 'Concat', 'Transpose', 'Identity']
     """
+    if not isinstance(model, GRU):
+        return _whole(
+            model, path, h0, h_n, opset=opset, streaming=streaming, lengths=lengths is None or lengths,
+            dtype=dtype, input_dtype=input_dtype, allow_cast=allow_cast, report=report,
+        )  # fmt: skip
+    if input_dtype is not None:
+        raise ValueError(f"input_dtype must be None of a GRU, whose x has its own dtype; got {input_dtype!r}.")
+    gru = model
     kind = check_writable(gru, dtype=dtype, allow_cast=allow_cast, report=report)
-    ports = _ports(gru, streaming, lengths, h0, h_n)
+    ports = _ports(gru, streaming, False if lengths is None else lengths, h0, h_n)
     newest = onnx.defs.onnx_opset_version()
     if _check.size("opset", opset, minimum=OLDEST) > newest:
         raise ValueError(f"opset must be {OLDEST} ... {newest}, which the installed onnx knows; got {opset}.")
     if path is not None:
         check_folder(path)
-    model = build(gru, ports, opset, kind)
+    written = build(gru, ports, opset, kind)
     if report is not None:
         _note(report, gru, ports)
-    check_model(gru, model, ports, opset, kind, report)
+    check_model(gru, written, ports, opset, kind, report)
     if path is not None:
-        write_atomically(path, model.SerializeToString())
-    return model
+        write_atomically(path, written.SerializeToString())
+    return written
+
+
+def _whole(model: Any, path: PathLike | None, h0: bool, h_n: bool, **options: Any) -> Any:
+    if h0 or h_n:
+        raise ValueError("h0 and h_n must be False of a whole model: streaming=True gives its states.")
+    return model_to_onnx(model, path, **options)
 
 
 def _note(report: Report, gru: GRU, ports: Ports) -> None:

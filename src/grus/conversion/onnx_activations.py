@@ -43,11 +43,6 @@ def attributes_of(gru: GRU, dtype: str, allow_cast: bool = False) -> dict[str, A
             f"ONNX has one activation for the reset and the update gate; this GRU has {form.reset_activation} and "
             f"{form.update_activation}."
         )
-    if form.reset_activation.clip != form.activation.clip:
-        raise ConversionError(
-            f"ONNX has one clip for all gates; this GRU's activations have {form.reset_activation.clip} and "
-            f"{form.activation.clip}. Use grus.GRU(clip=...)."
-        )
     both = [_named(form.update_activation), _named(form.activation)] * gru.directions
     given: dict[str, Any] = {"activations": [_THEIRS[each.name] for each in both]}
     for key in ("alpha", "beta"):

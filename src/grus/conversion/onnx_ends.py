@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from grus.estimators import GRUClassifier, GRURegressor
 
 Array = np.ndarray[Any, np.dtype[Any]]
-_KINDS = "a grus.nn.Sequential, GRUClassifier or GRURegressor"
+_KINDS = "a grus.GRU, nn.Sequential, GRUClassifier or GRURegressor"
 _COARSE = 1e-4  # standard deviations: float32 that rounds more than that off is worth a note
 
 
