@@ -139,12 +139,12 @@ CONVENTIONS = {
     "keras": Convention(
         "Keras GRU(reset_after=True)", "zrn", "z, r, h", "after", "z", True, TWO,
         "kernel (I, 3H), recurrent_kernel (H, 3H), bias (2, 3H)",
-        "https://keras.io/api/layers/recurrent_layers/gru/",
+        "https://github.com/keras-team/keras/blob/master/keras/src/layers/rnn/gru.py",
     ),
     "keras-before": Convention(
         "Keras GRU(reset_after=False)", "zrn", "z, r, h", "before", "z", True, MERGED,
         "kernel (I, 3H), recurrent_kernel (H, 3H), bias (3H,)",
-        "https://keras.io/api/layers/recurrent_layers/gru/",
+        "https://github.com/keras-team/keras/blob/master/keras/src/layers/rnn/gru.py",
     ),
     "onnx": Convention(
         "ONNX GRU(linear_before_reset=1)", "zrn", "z, r, h", "after", "z", False, TWO,

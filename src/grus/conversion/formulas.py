@@ -155,3 +155,27 @@ def coreml(arrays: Mapping[str, Array]) -> Step:
         return np.asarray((1 - z) * o + z * h)
 
     return step
+
+
+def keras(
+    arrays: Mapping[str, Array],
+    *,
+    reset_after: bool,
+    activation: Callable[[Array], Array],
+    recurrent_activation: Callable[[Array], Array],
+) -> Step:
+    """``keras/src/layers/rnn/gru.py``, ``GRUCell.call``: gates z | r | h, the bias (2, 3H), or (3H,) before."""
+    kernel, recurrent = arrays["kernel"], arrays["recurrent_kernel"]
+    units = len(recurrent)
+    bias = arrays.get("bias", np.zeros((2, 3 * units)) if reset_after else np.zeros(3 * units))
+    input_bias, recurrent_bias = bias if reset_after else (bias, np.zeros(3 * units))
+
+    def step(x: Array, h: Array) -> Array:
+        x_z, x_r, x_h = np.split(x @ kernel + input_bias, 3, axis=1)
+        inner = h @ recurrent + recurrent_bias
+        z = recurrent_activation(x_z + inner[:, :units])
+        r = recurrent_activation(x_r + inner[:, units : 2 * units])
+        reset = r * inner[:, 2 * units :] if reset_after else (r * h) @ recurrent[:, 2 * units :]
+        return np.asarray(z * h + (1 - z) * activation(x_h + reset))
+
+    return step
