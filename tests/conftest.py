@@ -1,5 +1,6 @@
 """Settings that every test shares."""
 
+import importlib.util
 import os
 import re
 from pathlib import Path
@@ -12,6 +13,9 @@ import pytest
 INTEROP = ("torch", "keras", "jax", "flax", "equinox", "haiku")
 _IMPORTED = re.compile(rf"""importorskip\(\s*["']({"|".join(INTEROP)})\b""")
 _NAMED = re.compile(rf"\b({'|'.join(INTEROP)})\b")
+
+# Keras takes TensorFlow unless it is told otherwise.
+os.environ.setdefault("KERAS_BACKEND", "torch" if importlib.util.find_spec("torch") else "jax")
 
 # A slow machine is not a failure. The parent is hypothesis' own choice, which is repeatable under CI.
 hypothesis.settings.register_profile("grus", parent=hypothesis.settings(), deadline=None)
