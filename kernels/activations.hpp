@@ -74,6 +74,7 @@ __attribute__((noinline)) inline V derivative(const Activation& activation, V y)
 
 /// The pair that nearly every GRU has, known to the compiler.
 struct TanhAndSigmoid {
+    static constexpr bool is_compact = false;
     explicit TanhAndSigmoid(const Formulation&) {}
     GRUS_INLINE V new_gate(V a) const { return tanh(a); }
     GRUS_INLINE V reset_gate(V a) const { return sigmoid(a); }
@@ -87,26 +88,25 @@ struct TanhAndSigmoid {
 class AnyFunction {
   public:
     AnyFunction(const Activation& activation, Function usual)
-        : activation_(activation), usual_(activation.function == usual && activation.clip == 0) {
+        : activation_(activation), usual_(activation.function == usual), clips_(activation.clip != 0) {
         if (activation.clip == 0) return;
         const V ends[] = {activate(activation, all(-Real(activation.clip))),
                           activate(activation, all(Real(activation.clip)))};
         low_ = ends[0][0] < ends[1][0] ? ends[0] : ends[1];
         high_ = ends[0][0] < ends[1][0] ? ends[1] : ends[0];
     }
-    bool usual() const { return usual_; }
-    V value(V a) const { return activate(activation_, cut(a, activation_.clip)); }
-    V slope(V y) const {
-        const V slope = derivative(activation_, y);
-        return activation_.clip == 0 ? slope : select((y > low_) & (y < high_), slope, V{});
+    GRUS_INLINE bool usual() const { return usual_; }
+    GRUS_INLINE V cut(V a) const { return clips_ ? at_most(at_least(a, -limit_), limit_) : a; }
+    GRUS_INLINE V inside(V y, V slope) const {
+        return clips_ ? select((y > low_) & (y < high_), slope, V{}) : slope;
     }
+    __attribute__((noinline)) V value(V a) const { return activate(activation_, cut(a)); }
+    __attribute__((noinline)) V slope(V y) const { return inside(y, derivative(activation_, y)); }
 
   private:
-    static V cut(V a, double clip) {
-        return clip == 0 ? a : at_most(at_least(a, all(-Real(clip))), all(Real(clip)));
-    }
     Activation activation_;
-    bool usual_;
+    bool usual_, clips_;
+    V limit_ = all(Real(activation_.clip));
     V low_{}, high_{};
 };
 
@@ -116,17 +116,35 @@ struct AnyFunctions {
         : of_new(form.activation, Function::tanh),
           of_reset(form.reset_activation, Function::sigmoid),
           of_update(form.update_activation, Function::sigmoid) {}
-    GRUS_INLINE V new_gate(V a) const { return of_new.usual() ? tanh(a) : of_new.value(a); }
-    GRUS_INLINE V reset_gate(V a) const { return of_reset.usual() ? sigmoid(a) : of_reset.value(a); }
-    GRUS_INLINE V update_gate(V a) const { return of_update.usual() ? sigmoid(a) : of_update.value(a); }
-    GRUS_INLINE V d_new_gate(V n) const {
-        return of_new.usual() ? multiply_add(-n, n, all(1)) : of_new.slope(n);
+    GRUS_INLINE V new_gate(V a) const { return of_new.usual() ? tanh(of_new.cut(a)) : of_new.value(a); }
+    GRUS_INLINE V reset_gate(V a) const {
+        return of_reset.usual() ? sigmoid(of_reset.cut(a)) : of_reset.value(a);
     }
-    GRUS_INLINE V d_reset_gate(V r) const { return of_reset.usual() ? r * (all(1) - r) : of_reset.slope(r); }
+    GRUS_INLINE V update_gate(V a) const {
+        return of_update.usual() ? sigmoid(of_update.cut(a)) : of_update.value(a);
+    }
+    GRUS_INLINE V d_new_gate(V n) const {
+        return of_new.usual() ? of_new.inside(n, multiply_add(-n, n, all(1))) : of_new.slope(n);
+    }
+    GRUS_INLINE V d_reset_gate(V r) const {
+        return of_reset.usual() ? of_reset.inside(r, r * (all(1) - r)) : of_reset.slope(r);
+    }
     GRUS_INLINE V d_update_gate(V z) const {
-        return of_update.usual() ? z * (all(1) - z) : of_update.slope(z);
+        return of_update.usual() ? of_update.inside(z, z * (all(1) - z)) : of_update.slope(z);
     }
     AnyFunction of_new, of_reset, of_update;
+};
+
+/// The same where every one of them is looked up: little code, for the fused kernels, which have many forms.
+struct LookedUpFunctions : AnyFunctions {
+    using AnyFunctions::AnyFunctions;
+    static constexpr bool is_compact = true;
+    GRUS_INLINE V new_gate(V a) const { return of_new.value(a); }
+    GRUS_INLINE V reset_gate(V a) const { return of_reset.value(a); }
+    GRUS_INLINE V update_gate(V a) const { return of_update.value(a); }
+    GRUS_INLINE V d_new_gate(V n) const { return of_new.slope(n); }
+    GRUS_INLINE V d_reset_gate(V r) const { return of_reset.slope(r); }
+    GRUS_INLINE V d_update_gate(V z) const { return of_update.slope(z); }
 };
 
 inline bool is_tanh_and_sigmoid(const Formulation& form) {

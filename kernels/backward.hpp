@@ -53,7 +53,7 @@ struct BackwardScratch {
 /// Where one row of the batch has what a step's gate gradients are made of.
 struct GateRow {
     Real* planes;
-    const Real *h_prev, *d_states;
+    const Real *h_prev, *d_states, *zoneout;
     bool idle;
 };
 
@@ -82,7 +82,8 @@ struct BackwardStep {
     GRUS_INLINE GateRow gate_row(Size t, Size b) const {
         const auto& d_states = problem.d_states;
         const StepRows::Row row = chunk.row(t, b);
-        return {row.planes, row.h_prev, d_states.data + t * d_states.step + b * d_states.row, row.idle};
+        return {row.planes, row.h_prev, d_states.data + t * d_states.step + b * d_states.row, row.zoneout,
+                row.idle};
     }
     GRUS_INLINE Row row(Size b) const {
         const Steps steps{problem.layer, problem.states};
@@ -111,6 +112,8 @@ struct BackwardStep {
         dh += load<whole>(row.d_states + unit, units);
         if (row.idle) return store<whole>(carry, dh, units);  // what its planes hold is never used
         const V h_prev = load<whole>(row.h_prev + unit, units), new_gate = load<whole>(n, units);
+        V left{};  // what zoneout let past the step
+        if (row.zoneout) dh = leave_state_backward(load<whole>(row.zoneout + unit, units), dh, left);
         const auto d = new_and_update_backward(functions, dh, load<whole>(z, units), new_gate, h_prev);
         V dg_r, dgh_n;
         if (problem.layer.form.reset == Reset::after) {
@@ -119,7 +122,7 @@ struct BackwardStep {
             store<whole>(r, dg_r, units);
             store<whole>(gh_n, dgh_n, units);
         }
-        store<whole>(carry, d.dh_prev, units);
+        store<whole>(carry, row.zoneout ? d.dh_prev + left : d.dh_prev, units);
         store<whole>(z, d.dg_z, units);
         store<whole>(n, d.dgx_n, units);
     }
@@ -387,7 +390,9 @@ Size plain_backward_scratch(const Backward<Real>& problem, int workers) {
 }
 
 void plain_backward(const Backward<Real>& problem, Real* base, const Worker& worker) {
-    BackwardRun<TanhAndSigmoid>(problem, base, worker).run_all();
+    if (is_tanh_and_sigmoid(problem.layer.form))
+        return BackwardRun<TanhAndSigmoid>(problem, base, worker).run_all();
+    BackwardRun<LookedUpFunctions>(problem, base, worker).run_all();
 }
 
 }  // namespace

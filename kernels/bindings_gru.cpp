@@ -1,6 +1,6 @@
 /// @file The native engine in Python: the structures of `gru.hpp`, made of arrays, and `run`, which takes one
-/// or two of them. An array of another dtype or shape than `gru.hpp` names, or that is not contiguous where it
-/// is a `Whole`, is refused with a TypeError that does not say more: Python's own checks do.
+/// or two of them. An array of another dtype or shape than `gru.hpp` names, or that is not contiguous where
+/// it is a `Whole`, is refused with a TypeError that does not say more: Python's own checks do.
 
 #include "bindings_gru.hpp"
 

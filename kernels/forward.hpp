@@ -89,6 +89,15 @@ struct InputProjection : StepRows {
     }
 };
 
+/// The state after a step, where it is not there already.
+template <bool whole>
+GRUS_INLINE void write_state(const StepRows::Row& row, Size unit, V z, V n, V h_prev, Size units) {
+    if (!row.h) return;
+    V h = row.idle ? h_prev : next_state(z, n, h_prev);
+    if (row.zoneout && !row.idle) h = leave_state(load<whole>(row.zoneout + unit, units), h, h_prev);
+    store<whole>(row.h + unit, h, units);
+}
+
 /// (F1), (F2), (F3) and (F4) of rows that wait with their projected input.
 template <class Functions>
 struct StepAfter : StepRows {
@@ -125,7 +134,7 @@ struct StepAfter : StepRows {
             const Row& row = rows[c / P];
             const Size unit = panels.first_unit(p + c % P), units = H - unit;
             const V h_prev = load<whole>(row.h_prev + unit, units);
-            if (row.h) store<whole>(row.h + unit, row.idle ? h_prev : next_state(z[c], n[c], h_prev), units);
+            write_state<whole>(row, unit, z[c], n[c], h_prev, units);
             if (!keeps || row.idle) continue;
             Real* gates = row.planes + unit;
             store<whole>(gates, r[c], units);
@@ -202,7 +211,7 @@ struct StepBeforeState : StepRows {
             const Size unit = panels.first_column(p + c / G % P) + c % G * W, units = H - unit;
             const V h_prev = load<whole>(row.h_prev + unit, units),
                     z = load<whole>(row.planes + H + unit, units);
-            if (row.h) store<whole>(row.h + unit, row.idle ? h_prev : next_state(z, n[c], h_prev), units);
+            write_state<whole>(row, unit, z, n[c], h_prev, units);
             if (!row.idle) store<whole>(row.planes + 2 * H + unit, n[c], units);
         }
     }
@@ -262,7 +271,9 @@ void plain_forward(const Forward<Real>& problem, Real* base, const Worker& worke
     const ForwardScratch scratch(problem, base);
     if (!problem.packed) scratch.weights.pack(problem.layer, worker);
     wait(worker.barrier);
-    forward_steps<TanhAndSigmoid>(problem, scratch, worker);
+    if (is_tanh_and_sigmoid(problem.layer.form))
+        return forward_steps<TanhAndSigmoid>(problem, scratch, worker);
+    forward_steps<LookedUpFunctions>(problem, scratch, worker);
 }
 
 }  // namespace

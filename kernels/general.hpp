@@ -2,9 +2,10 @@
 
 /// @file A layer with options: what the general forward and backward share.
 ///
-/// A plain layer finishes its gates while their sums are in registers (`forward.hpp`, `backward.hpp`). With
-/// any option the products are stored, and the gates are finished in passes over rows, which read any option
-/// there is: a few loads more for each vector, against thousands of multiply-adds.
+/// A plain layer, whatever its activations, finishes its gates while their sums are in registers
+/// (`forward.hpp`, `backward.hpp`). With any other option the products are stored, and the gates are finished
+/// in passes over rows, which read any option there is: a few loads more for each vector, against thousands
+/// of multiply-adds.
 
 #include "gates.hpp"
 #include "normalise.hpp"
@@ -13,12 +14,12 @@
 namespace grus {
 namespace {
 
-/// Whether the fused kernels can run it: tanh and sigmoid, and nothing beyond what `Steps` knows.
+/// Whether the fused kernels can run it: nothing beyond what `Steps` knows.
 inline bool is_plain(const Layer<Real>& layer) {
     const Formulation& form = layer.form;
     return form.reset != Reset::candidate && form.blocks == 1 && form.truncate < 0 &&
-           form.gradient_clip == 0 && is_tanh_and_sigmoid(form) && !layer.gain_ih && !layer.decay.data &&
-           !layer.zoneout.data && !layer.recurrent_mask && !layer.input_mask;
+           form.gradient_clip == 0 && !layer.gain_ih && !layer.decay.data && !layer.recurrent_mask &&
+           !layer.input_mask;
 }
 
 /// Planes of H numbers that the workspace has for a row.

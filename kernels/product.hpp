@@ -111,9 +111,16 @@ void run_block(const Job& job, const typename Job::Row* rows, Size count, Size p
     for (Size m = 0; m < count; ++m) finish_row<P, G, whole>(job, rows + m, p, sums + m * P * G);
 }
 
+/// A job whose `Functions` are compact has no form of its own for whole panels: it asks for each vector.
+template <class Job>
+constexpr bool is_compact = false;
+template <template <class> class Job, class Functions>
+constexpr bool is_compact<Job<Functions>> = Functions::is_compact;
+
 template <int R, int P, int G, class Job>
 GRUS_INLINE void run_block(const Job& job, const typename Job::Row* rows, Size count, Size p) {
-    if (job.panels.whole(p + P - 1)) return run_block<R, P, G, true>(job, rows, count, p);
+    if constexpr (!is_compact<Job>)
+        if (job.panels.whole(p + P - 1)) return run_block<R, P, G, true>(job, rows, count, p);
     run_block<R, P, G, false>(job, rows, count, p);
 }
 

@@ -31,8 +31,9 @@ struct Steps {
 struct StepRows {
     struct Row {
         const Real *x, *h_prev;
-        Real *planes, *h;  // h null: the state is there already
-        bool idle;         // not valid: the step carries the state
+        Real *planes, *h;     // h null: the state is there already
+        const Real* zoneout;  // [H] the share of the state that the step leaves; null: nothing
+        bool idle;            // not valid: the step carries the state
     };
 
     const Layer<Real>* layer;
@@ -55,9 +56,13 @@ struct StepRows {
 
     GRUS_INLINE Row row(Size t, Size b) const {
         const Steps of{*layer, states};
-        return {layer->x.data + t * layer->x.step + b * layer->x.row, of.h_prev(t, b),
+        return {layer->x.data + t * layer->x.step + b * layer->x.row,
+                of.h_prev(t, b),
                 planes + ((t - times.first) * B + b) * 4 * H,
-                written.data ? written.data + t * written.step + b * written.row : nullptr, !of.valid(t, b)};
+                written.data ? written.data + t * written.step + b * written.row : nullptr,
+                layer->zoneout.data ? layer->zoneout.data + t * layer->zoneout.step + b * layer->zoneout.row
+                                    : nullptr,
+                !of.valid(t, b)};
     }
 
     /// visit(m, t, b) for rows first + m, m < count.
