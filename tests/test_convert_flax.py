@@ -11,6 +11,7 @@ import pytest
 import grus
 from grus.conversion import ConversionError, Report
 from jax_runs import GRID, equal, name_of, precision, random_call, random_gru, same, without_recurrent_n
+from library_runs import linen_layer, run_linen, run_nnx
 
 pytest.importorskip("flax", reason="could not import 'flax', which these tests compare with")
 
@@ -27,42 +28,6 @@ BEFORE = [options for options in GRID if not options["reset_after"]]
 Array = np.ndarray[Any, np.dtype[Any]]
 
 
-# ------------------------------------------------------------------------------------------ running Flax
-
-
-def linen_layer(size: int, both: bool, **functions: Any) -> Any:
-    rnns = [nn.RNN(nn.GRUCell(size, **functions), return_carry=True) for _ in range(1 + both)]
-    return nn.Bidirectional(*rnns, return_carry=True) if both else rnns[0]
-
-
-def carried(h: Array, both: bool) -> Any:
-    return tuple(h) if both else h[0]
-
-
-def run_linen(gru: grus.GRU, params: Any, x: Array, h0: Array, **functions: Any) -> tuple[Any, Any]:
-    """The layers of a Sequential one by one, so that each gets its h0."""
-    ends: list[Any] = []
-    for k, h in enumerate(h0.reshape(gru.num_layers, gru.directions, *h0.shape[1:])):
-        own = params[f"layers_{k}"] if gru.num_layers > 1 else params
-        if gru.num_layers == gru.directions == 1:
-            own = {"cell": own}
-        layer = linen_layer(gru.hidden_size, gru.bidirectional, **functions)
-        carry, x = layer.apply({"params": own}, x, initial_carry=carried(h, gru.bidirectional))
-        ends += carry if gru.bidirectional else [carry]
-    return x, np.stack(ends)
-
-
-def run_nnx(gru: grus.GRU, module: Any, x: Any, h0: Array) -> tuple[Any, Any]:
-    ends: list[Any] = []
-    layers = list(module.layers) if gru.num_layers > 1 else [module]
-    x = x if gru.batch_first else x.swapaxes(0, 1)
-    for layer, h in zip(layers, h0.reshape(gru.num_layers, gru.directions, *h0.shape[1:]), strict=True):
-        layer = nnx.RNN(layer) if isinstance(layer, nnx.GRUCell) else layer
-        carry, x = layer(x, initial_carry=carried(h, gru.bidirectional), return_carry=True)
-        ends += carry if gru.bidirectional else [carry]
-    return x, np.stack(ends)
-
-
 RUN = {"linen": run_linen, "nnx": run_nnx}
 
 
@@ -75,7 +40,7 @@ def test_linen_runs_what_grus_gives_and_back(options: dict[str, Any]) -> None:
     with precision(options["dtype"]):
         report = Report()
         params = to_flax(gru, api="linen", report=report)
-        same(gru, lambda x, h0: run_linen(gru, params, x, h0))
+        same(gru, lambda x, h0: run_linen(params, x, h0, gru.directions))
         equal(gru, from_flax(params))
     assert report.difference < 1e-6
     assert ("zeros" in " ".join(report.notes)) is not options["bias"]
@@ -87,7 +52,7 @@ def test_nnx_runs_what_grus_gives_and_back(options: dict[str, Any]) -> None:
     gru = without_recurrent_n(random_gru(**options))
     with precision(options["dtype"]):
         module = to_flax(gru, api="nnx")
-        same(gru, lambda x, h0: run_nnx(gru, module, x, h0))
+        same(gru, lambda x, h0: run_nnx(module, x, h0, gru.directions))
         equal(gru, from_flax(module))
         equal(gru, from_flax(nnx.state(module)))
 
@@ -121,7 +86,7 @@ def test_random_models_of_flax(api: str, both: bool, dtype: str) -> None:
         report = Report()
         gru = from_flax(source, report=report)
         params = source if api == "nnx" else source["params"] if both else source["params"]["cell"]
-        same(gru, lambda x, h0: RUN[api](gru, params, x, h0))
+        same(gru, lambda x, h0: RUN[api](params, x, h0, gru.directions))
     assert gru.dtype == dtype
     assert gru.bidirectional is both
     assert report.difference < (1e-12 if dtype == "float64" else 1e-6)
@@ -238,7 +203,7 @@ def test_time_major(options: dict[str, Any]) -> None:
     single = not options
     assert twin.batch_first is single  # a lone cell has no time axis
     if not single:
-        same(gru, lambda x, h0: run_nnx(gru, module, x, h0))
+        same(gru, lambda x, h0: run_nnx(module, x, h0, gru.directions))
         equal_runs = twin(np.ones((7, 4, 3), "float32"))[0] - gru(np.ones((7, 4, 3), "float32"))[0]
         assert np.abs(equal_runs).max() < 1e-6
 
@@ -247,7 +212,7 @@ def test_time_major(options: dict[str, Any]) -> None:
 def test_reverse(layers: int) -> None:
     gru = without_recurrent_n(random_gru(num_layers=layers, reverse=True))
     module = to_flax(gru, api="nnx")
-    same(gru, lambda x, h0: run_nnx(gru, module, x, h0))
+    same(gru, lambda x, h0: run_nnx(module, x, h0, gru.directions))
     assert from_flax(module).reverse
     equal(gru, from_flax(module))
 
@@ -319,12 +284,12 @@ def test_activations(name: str, api: str) -> None:
     result = to_flax(gru, api=api, report=report)
     functions = {"activation_fn": FUNCTIONS[name], "gate_fn": jax.nn.hard_sigmoid}
     if api == "linen":
-        same(gru, lambda x, h0: run_linen(gru, result, x, h0, **functions))
+        same(gru, lambda x, h0: run_linen(result, x, h0, gru.directions, **functions))
         assert f"activation_fn Activation('{name}'" in report.notes[-1]
         equal(gru, from_flax(result, activation=name, gate_activation="hard_sigmoid"))
     else:
         assert {key: getattr(result, key) for key in functions} == functions
-        same(gru, lambda x, h0: run_nnx(gru, result, x, h0))
+        same(gru, lambda x, h0: run_nnx(result, x, h0, gru.directions))
         equal(gru, from_flax(result, report=report))
         assert report.found["activations"] == f"{name}, hard_sigmoid"
 
@@ -333,7 +298,7 @@ def test_activations(name: str, api: str) -> None:
 def test_parameters_of_activations(name: str) -> None:
     gru = without_recurrent_n(random_gru(activation=grus.Activation(name, alpha=0.4)))
     module = to_flax(gru, api="nnx")
-    same(gru, lambda x, h0: run_nnx(gru, module, x, h0))
+    same(gru, lambda x, h0: run_nnx(module, x, h0, gru.directions))
     equal(gru, from_flax(module))
 
 

@@ -7,9 +7,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-import grus
 from grus.conversion import ConversionError, Report
 from jax_runs import GRID, equal, name_of, precision, random_call, random_gru, same
+from library_runs import run_equinox, run_haiku
 
 pytest.importorskip("jax", reason="could not import 'jax', which these tests compare with")
 pytest.importorskip("equinox", reason="could not import 'equinox', which these tests compare with")
@@ -27,47 +27,6 @@ BEFORE = [options for options in GRID if not options["reset_after"]]
 Array = np.ndarray[Any, np.dtype[Any]]
 
 
-# ---------------------------------------------------------------------------------- running both libraries
-
-
-def scanned(cell: Any, x: Any, h: Any, reverse: bool) -> tuple[Any, Any]:
-    """One Equinox cell over x (B, T, I), as its documentation does it."""
-
-    def step(h: Any, x_t: Any) -> tuple[Any, Any]:
-        h = jax.vmap(cell)(x_t, h)
-        return h, h
-
-    end, output = jax.lax.scan(step, h, x.swapaxes(0, 1), reverse=reverse)
-    return output.swapaxes(0, 1), end
-
-
-def run_equinox(gru: grus.GRU, cells: Any, x: Any, h0: Array) -> tuple[Any, Any]:
-    states, ends = iter(jnp.asarray(h0)), []
-    for layer in cells if isinstance(cells, list) else [cells]:
-        pair = layer if isinstance(layer, tuple) else (layer,)
-        sides = [scanned(cell, x, next(states), reverse=k == 1) for k, cell in enumerate(pair)]
-        x = jnp.concatenate([side for side, _ in sides], axis=-1)
-        ends += [end for _, end in sides]
-    return x, jnp.stack(ends)
-
-
-def run_haiku(gru: grus.GRU, params: Any, x: Any, h0: Array) -> tuple[Any, Any]:
-    """A model that makes its cores layer by layer, forward before reverse."""
-
-    def model(x: Any, h0: Any) -> tuple[Any, Any]:
-        x, states, ends = x.swapaxes(0, 1), iter(h0), []
-        for _ in range(gru.num_layers):
-            sides = [
-                hk.dynamic_unroll(hk.GRU(gru.hidden_size), x, next(states), reverse=k == 1)
-                for k in range(gru.directions)
-            ]
-            x = jnp.concatenate([side for side, _ in sides], axis=-1)
-            ends += [end for _, end in sides]
-        return x.swapaxes(0, 1), jnp.stack(ends)
-
-    return hk.without_apply_rng(hk.transform(model)).apply(params, x, jnp.asarray(h0))  # type: ignore[no-any-return]
-
-
 # ---------------------------------------------------------------------------------------------- the grid
 
 
@@ -77,7 +36,7 @@ def test_equinox_runs_what_grus_gives_and_back(options: dict[str, Any]) -> None:
     with precision(options["dtype"]):
         report = Report()
         cells = to_jax(gru, api="equinox", report=report)
-        same(gru, lambda x, h0: run_equinox(gru, cells, x, h0))
+        same(gru, lambda x, h0: run_equinox(cells, x, h0, gru.directions))
         twin = from_jax(cells)
         equal(gru, twin)
     assert report.difference < 1e-6
@@ -91,7 +50,7 @@ def test_haiku_runs_what_grus_gives_and_back(options: dict[str, Any]) -> None:
     with precision(options["dtype"]):
         report = Report()
         params = to_jax(gru, api="haiku", report=report)
-        same(gru, lambda x, h0: run_haiku(gru, params, x, h0))
+        same(gru, lambda x, h0: run_haiku(params, x, h0, gru.directions))
         equal(gru, from_jax(params))
     assert report.difference < 1e-6
     assert ("zeros" in " ".join(report.notes)) is not options["bias"]
@@ -115,7 +74,7 @@ def test_random_cells_of_equinox(use_bias: bool, dtype: str) -> None:
         ]
         report = Report()
         gru = from_jax(cells, report=report)
-        same(gru, lambda x, h0: run_equinox(gru, cells, x, h0))
+        same(gru, lambda x, h0: run_equinox(cells, x, h0, gru.directions))
     assert (gru.dtype, gru.bias) == (dtype, use_bias)
     assert report.found["biases"] == ("one and b_hn" if use_bias else "none")
     assert report.found["update gate"] == "z multiplies the previous state"
@@ -191,7 +150,7 @@ def test_cells_with_and_without_biases() -> None:
     gru = from_jax(cells, report=report)
     assert not gru.parameters["bias_ih_l1"].any()
     assert "some cells have biases: those of the others are zeros in grus" in report.notes
-    same(gru, lambda x, h0: run_equinox(gru, cells, x, h0))
+    same(gru, lambda x, h0: run_equinox(cells, x, h0, gru.directions))
 
 
 # ------------------------------------------------------------------------------------------- float64 in JAX
@@ -283,7 +242,7 @@ def test_a_cell_is_what_it_computes() -> None:
     object.__setattr__(cell, "use_bias", False)
     gru = from_jax(cell)
     assert not gru.bias
-    same(gru, lambda x, h0: run_equinox(gru, cell, x, h0))
+    same(gru, lambda x, h0: run_equinox(cell, x, h0, gru.directions))
 
 
 @pytest.mark.parametrize("keys", [(slice(0, 5), slice(5, 10)), (slice(5, 10), slice(10, 15))])
