@@ -34,10 +34,10 @@ def ends_of(output: Any, directions: int) -> list[Any]:
 def run_torch(module: Any, x: Array, h0: Array, directions: int) -> Answer:
     import torch
 
-    order = (0, 1) if module.batch_first else (1, 0)
+    order = (0, 1, 2) if module.batch_first else (1, 0, 2)
     with torch.no_grad():
-        output, h_n = module.eval()(torch.tensor(x).transpose(*order), torch.tensor(h0))
-    return output.transpose(*order).numpy(), h_n.numpy()
+        output, h_n = module.eval()(torch.tensor(x).permute(order), torch.tensor(h0))
+    return output.permute(order).numpy(), h_n.numpy()
 
 
 def run_keras(model: Any, x: Array, h0: Array, directions: int) -> Answer:
@@ -57,11 +57,11 @@ def run_keras(model: Any, x: Array, h0: Array, directions: int) -> Answer:
 # ---------------------------------------------------------------------------------------------- JAX's libraries
 
 
-def linen_layer(size: int, both: bool, **functions: Any) -> Any:
+def linen_layer(size: int, both: bool, return_carry: bool = True, **functions: Any) -> Any:
     from flax import linen
 
-    rnns = [linen.RNN(linen.GRUCell(size, **functions), return_carry=True) for _ in range(1 + both)]
-    return linen.Bidirectional(*rnns, return_carry=True) if both else rnns[0]
+    rnns = [linen.RNN(linen.GRUCell(size, **functions), return_carry=return_carry) for _ in range(1 + both)]
+    return linen.Bidirectional(*rnns, return_carry=return_carry) if both else rnns[0]
 
 
 def run_linen(params: Any, x: Any, h0: Array, directions: int, **functions: Any) -> Answer:
@@ -169,14 +169,13 @@ def run_mygrad(layers: Sequence[Mapping[str, Array]], x: Array, h0: Array, direc
 
 
 def run_onednn(primitives: Sequence[Mapping[str, Array]], x: Array, h0: Array, directions: int) -> Answer:
-    """oneDNN itself, which has float32 alone; its formula in float64. Each primitive reads the one before."""
+    """oneDNN itself, which has float32 alone; each primitive reads what the one before gives."""
     from onednn_library import onednn_output
 
-    after = [len(np.reshape(each["bias"], (-1, *each["bias"].shape[2:]))[0]) == 4 for each in primitives]
     ends, states = [], h0
-    for primitive, is_after in zip(primitives, after, strict=True):
+    for primitive in primitives:
         rows = len(primitive["weights_iter"]) * directions
-        x, last = onednn_output(primitive, is_after, x, states[:rows])
+        x, last = onednn_output(primitive, primitive["bias"].shape[2] == 4, x, states[:rows])
         states = states[rows:]
         ends.append(last)
     return x, np.concatenate(ends)

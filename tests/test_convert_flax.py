@@ -26,8 +26,6 @@ from grus.flax import from_flax, to_flax
 AFTER = [options for options in GRID if options["reset_after"]]
 BEFORE = [options for options in GRID if not options["reset_after"]]
 Array = np.ndarray[Any, np.dtype[Any]]
-
-
 RUN = {"linen": run_linen, "nnx": run_nnx}
 
 
