@@ -7,12 +7,15 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterator
+from importlib import import_module
 from typing import Any
 
 import numpy as np
 import pytest
 
 import grus
+from grus.conversion import CONVENTIONS, ConversionError, formulas
+from grus.conversion.cells import cells_of
 from helpers import assert_close, central_differences
 from test_gradients import random_gru
 
@@ -375,3 +378,45 @@ def test_all_layers_and_directions_are_loaded(bias: bool, bidirectional: bool, r
             copy.load_state_dict({key: value for key, value in state.items() if key != name})
     with pytest.raises(ValueError, match="unknown weight_ih_l3"):
         copy.load_state_dict(state | {"weight_ih_l3": state["weight_ih_l0"]})
+
+
+# --------------------------------------------------------------------------------------------------- conversions
+# In test_convert_onnx.py: the exported variant (microsoft/onnxscript#2852, pytorch/pytorch#189225), layout=1
+# (openvinotoolkit/openvino#37820), and the reverse direction with lengths (onnx/onnx-tensorflow#342).
+
+
+@pytest.mark.parametrize("layout", ["haste", "onednn", "mygrad", "epynn", "tensorflow", "coreml"])
+def test_no_layer_is_dropped_by_a_conversion(layout: str, rng: np.random.Generator) -> None:
+    """jatinchowdhury18/RTNeural#148, whose own layout is haste's: every layer arrives, and each has its part."""
+    gru = grus.GRU(2, 3, 3, reset_after=layout in ("haste", "onednn"), init="torch", seed=1)
+    module, x = import_module(f"grus.{layout}"), rng.standard_normal((2, 4, 2)).astype("float32")
+    read, layers = getattr(module, f"from_{layout}"), getattr(module, f"to_{layout}")(gru)
+    assert len(layers) == 3
+    back = read(layers)
+    assert_close(back(x).output, gru(x).output, "other library", "float32", "output")
+    for layer in range(3):
+        changed = [{name: a / 2 if k == layer else a for name, a in each.items()} for k, each in enumerate(layers)]
+        assert not np.allclose(read(changed)(x).output, back(x).output)
+    with pytest.raises(ConversionError, match="a layer is missing, or they are in the wrong order"):
+        read(layers[1:] + layers[:1])
+
+
+@pytest.mark.parametrize("key", ["keras", "onnx", "haste", "onednn"])
+def test_transposing_is_not_converting(key: str, rng: np.random.Generator) -> None:
+    """keras-team/keras#15915, keras-team/keras#8720: PyTorch's r | z | n stood where z | r | h is read."""
+    gru = random_gru(2, 3)
+    (cell,), row = cells_of(gru)[0], CONVENTIONS[key]
+    x, h0 = rng.standard_normal((2, 4, 2)), states_of(gru, 2, rng)
+
+    def as_haste(weights: Any) -> Array:
+        w_ih, w_hh, bias, other = weights
+        names = ("kernel", "recurrent_kernel", "bias", "recurrent_bias")
+        arrays = (*((w if row.columns else w.T) for w in (w_ih, w_hh)), bias, other)
+        return formulas.over_time([[formulas.haste(dict(zip(names, arrays, strict=True)))]], x, h0)[0]
+
+    blocks = row.pack(cell)
+    if key == "onednn":  # one bias of r and z, and the new gate's apart
+        blocks = blocks._replace(bias_hh=np.concatenate([np.zeros(6), blocks.bias_hh]))
+    assert_close(as_haste(blocks), gru(x, h0).output, "same maths", name="output")
+    turned = [w.T if row.columns else w for w in cell[:2]]
+    assert not np.allclose(as_haste([*turned, cell.bias_ih, cell.bias_hh]), gru(x, h0).output, atol=1e-2)
