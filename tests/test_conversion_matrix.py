@@ -63,7 +63,7 @@ def test_what_is_wrong_is_said(
 def test_a_side_that_is_not_as_it_is_said_to_be(
     name: str, change: dict[str, object], said: str | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    conversion_matrix.write_sources(tmp_path, ["epynn"])
+    conversion_matrix.write_sources(tmp_path, "epynn")
     for field, value in change.items():
         original = SIDES[name]
         monkeypatch.setitem(SIDES, name, type(original)(**{**vars(original), field: value}))
@@ -72,7 +72,7 @@ def test_a_side_that_is_not_as_it_is_said_to_be(
 
 def test_another_function_is_noticed(tmp_path: Path) -> None:
     """The answer of the source itself is what counts, not what grus made of it."""
-    conversion_matrix.write_sources(tmp_path, ["epynn"])
+    conversion_matrix.write_sources(tmp_path, "epynn")
     path = tmp_path / f"epynn {CASE}.npz"
     gru = grus.load(path.with_suffix(".safetensors"))
     gru.parameters["weight_hh_l0"][0, 0] += 1e-6

@@ -51,25 +51,24 @@ class Outcome(NamedTuple):
 # --------------------------------------------------------------------------------------- in processes of their own
 
 
-def write_sources(folder: Path, names: Sequence[str]) -> None:
+def write_sources(folder: Path, name: str) -> None:
     """Make, convert and run: for each GRU the one that grus got, and the answer of the library's own."""
-    for name in names:
-        side = SIDES[name]
-        for number, case in enumerate(case for case in GRID if side.makes(case)):
-            rng, path = np.random.default_rng(number), folder / f"{name} {case}"
-            x = rng.standard_normal((4, 7, 3)).astype(case.dtype)
-            h0 = rng.uniform(-1, 1, (case.layers * case.directions, 4, 5)).astype(case.dtype)
-            with side.within(case.dtype):
-                source = side.make(case, rng)
-                grus.save(side.read(source), f"{path}.safetensors")
-                output, h_n = side.run(source, x, h0, case.directions)
-            np.savez(f"{path}.npz", x=x, h0=h0, output=np.asarray(output), h_n=np.asarray(h_n))
+    side = SIDES[name]
+    for number, case in enumerate(case for case in GRID if side.makes(case)):
+        rng, path = np.random.default_rng(number), folder / f"{name} {case}"
+        x = rng.standard_normal((4, 7, 3)).astype(case.dtype)
+        h0 = rng.uniform(-1, 1, (case.layers * case.directions, 4, 5)).astype(case.dtype)
+        with side.within(case.dtype):
+            source = side.make(case, rng)
+            grus.save(side.read(source), f"{path}.safetensors")
+            output, h_n = side.run(source, x, h0, case.directions)
+        np.savez(f"{path}.npz", x=x, h0=h0, output=np.asarray(output), h_n=np.asarray(h_n))
 
 
-def write_outcomes(folder: Path, names: Sequence[str]) -> None:
-    """What becomes of all sources in these targets."""
-    found = [outcome(path, name)._asdict() for name in names for path in sorted(folder.glob("*.npz"))]
-    (folder / f"{'+'.join(names)}.json").write_text(json.dumps(found), encoding="utf-8")
+def write_outcomes(folder: Path, name: str) -> None:
+    """What becomes of all sources in this target."""
+    found = [outcome(path, name)._asdict() for path in sorted(folder.glob("*.npz"))]
+    (folder / f"{name}.json").write_text(json.dumps(found), encoding="utf-8")
 
 
 def outcome(path: Path, name: str) -> Outcome:
@@ -97,15 +96,13 @@ def outcome(path: Path, name: str) -> Outcome:
 
 
 def outcomes(names: Sequence[str]) -> list[Outcome]:
-    """All of them. Keras has one backend in a process, so that each has its own."""
+    """All, each side in a process of its own: Keras has one backend in it, and JAX keeps what it compiled."""
     with TemporaryDirectory() as folder:
         for stage in ("sources", "targets"):
-            for backend in ("jax", "torch"):
-                own = [name for name in names if SIDES[name].keras == backend]
-                settings = {"KERAS_BACKEND": backend, "NUMBA_DISABLE_JIT": "1"}
-                if own:
-                    command = [sys.executable, __file__, stage, folder, *own]
-                    subprocess.run(command, env=os.environ | settings, check=True)
+            for name in names:
+                settings = {"KERAS_BACKEND": SIDES[name].keras, "NUMBA_DISABLE_JIT": "1"}
+                command = [sys.executable, __file__, stage, folder, name]
+                subprocess.run(command, env=os.environ | settings, check=True)
         read = [json.loads(path.read_text(encoding="utf-8")) for path in Path(folder).glob("*.json")]
     return [Outcome(**each | {"case": Case(*each["case"])}) for part in read for each in part]
 
@@ -144,8 +141,8 @@ def legend(found: Sequence[Outcome]) -> Iterator[str]:
 def main(arguments: Sequence[str]) -> int:
     """Print the tables."""
     if arguments and arguments[0] in ("sources", "targets"):
-        stage, folder, *names = arguments
-        (write_sources if stage == "sources" else write_outcomes)(Path(folder), names)
+        stage, folder, name = arguments
+        (write_sources if stage == "sources" else write_outcomes)(Path(folder), name)
         return 0
     names = [name for name in SIDES if name in arguments or not arguments]
     found = outcomes(names)
