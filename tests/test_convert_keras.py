@@ -552,3 +552,26 @@ def test_jax_without_float64_needs_allow_cast():
     assert ran.returncode == 0, ran.stderr[-3000:]
     assert "Keras on JAX without jax_enable_x64 holds float32 and this GRU is float64" in ran.stdout
     assert "Pass allow_cast=True" in ran.stdout
+
+
+JAX_WITH_FLOAT64 = """
+import grus
+from grus.conversion import Report
+from grus.keras import from_keras, to_keras
+there, back = Report(), Report()
+from_keras(to_keras(grus.GRU(3, 4, bias=False, dtype="float64", seed=0), report=there), report=back)
+assert max(there.difference, back.difference) <= 1e-12
+print(*there.notes, *back.notes, sep="\\n")
+"""
+
+
+def test_jax_with_float64_and_no_biases():
+    """Keras 3.15 then has float64 zeros for the biases that a float32 layer lacks, and its scan refuses them."""
+    pytest.importorskip("jax", reason="could not import 'jax', which these tests compare with")
+    ran = subprocess.run(
+        [sys.executable, "-c", JAX_WITH_FLOAT64],
+        env=os.environ | {"KERAS_BACKEND": "jax", "JAX_ENABLE_X64": "1"},
+        capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert ran.returncode == 0, ran.stderr[-3000:]
+    assert ran.stdout.count("it was compared in float32, its formula in float64") == 2
