@@ -1,4 +1,4 @@
-"""The commands ``train``, ``evaluate``, ``predict`` and ``info``, with typer and rich."""
+"""The commands, with typer and rich: ``train``, ``evaluate``, ``predict``, ``info``; others hang in here."""
 
 from __future__ import annotations
 
@@ -6,10 +6,10 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from rich.console import Console
 from rich.table import Table
 
-from grus import _check, _runs
+from grus import _check, _convert_commands, _runs
+from grus._console import console, two_columns
 from grus._engine import cpu_info, engine_name
 from grus.io import inspect, load
 
@@ -33,8 +33,6 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     help=_HELP,
 )
-console = Console(highlight=False, soft_wrap=True)
-
 Data = Annotated[str, typer.Argument(help="A name or a file, see above.", metavar="DATA")]
 ModelFile = Annotated[Path, typer.Argument(help="A file that grus train wrote.", metavar="MODEL")]
 IdColumn = Annotated[str | None, typer.Option("--id", help="Table: the column that names the sequence.")]
@@ -148,11 +146,11 @@ def info(
 
     rows: dict[str, Any] = {"grus": grus.__version__, "engine": engine_name()}
     rows |= {name.replace("_", " "): _text(value) for name, value in cpu_info().items()}
-    console.print(_two_columns("this machine", rows))
+    console.print(two_columns("this machine", rows))
     if model is not None:
         header = inspect(model)
         rows = {"kind": header["kind"], "written by grus": header["grus_version"], **_runs.described(header)}
-        console.print(_two_columns(str(model), rows))
+        console.print(two_columns(str(model), rows))
         loaded = load(model)
         console.print(repr(loaded))
 
@@ -183,17 +181,12 @@ def _print_scores(scores: dict[str, Any], name: str) -> None:
         console.print(table)
 
 
-def _two_columns(title: str, rows: dict[str, Any]) -> Table:
-    table = Table(title=title, title_justify="left", show_header=False, box=None)
-    for name, value in rows.items():
-        table.add_row(f"[dim]{name}[/]", str(value))
-    return table
-
-
 def _text(value: Any) -> str:
     if isinstance(value, (list, tuple)):
         return ", ".join(map(str, value)) or "none"
     return "none" if value is None else str(value)
 
+
+_convert_commands.hang_into(app)
 
 __all__ = ["app"]
