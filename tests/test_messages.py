@@ -15,8 +15,8 @@ import grus
 from grus import _core, _engine, nn
 
 MODULES = (
-    "_check", "_checkpoint", "_engine", "_formulation", "_initialise", "_layout", "_masks", "_per_sample", "_rest",
-    "_stack", "_trace", "activations", "derivatives", "equations", "functional", "gradcheck", "layer",
+    "_check", "_checkpoint", "_engine", "_formulation", "_gradcheck", "_initialise", "_layout", "_masks",
+    "_per_sample", "_rest", "_stack", "_trace", "activations", "derivatives", "equations", "functional", "layer",
     "parameters", "reference", "stream",
 )  # fmt: skip
 FOLDER = Path(grus.__file__).parent
