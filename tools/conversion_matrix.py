@@ -101,6 +101,10 @@ def outcomes(names: Sequence[str]) -> list[Outcome]:
         for stage in ("sources", "targets"):
             for name in names:
                 settings = {"KERAS_BACKEND": SIDES[name].keras, "NUMBA_DISABLE_JIT": "1"}
+                settings |= {
+                    "JAX_COMPILATION_CACHE_DIR": folder,
+                    "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
+                }
                 command = [sys.executable, __file__, stage, folder, name]
                 subprocess.run(command, env=os.environ | settings, check=True)
         read = [json.loads(path.read_text(encoding="utf-8")) for path in Path(folder).glob("*.json")]
