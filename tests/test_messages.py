@@ -791,6 +791,17 @@ row(
     "d_output must have shape (4, 5, 3) because output has that shape; got (1, 4, 3).",
     hvp(loss_gradient=lambda output, h_n: (h_n, None)),
 )  # fmt: skip
+for kind in ("int64", "bool", "float16"):
+    row(
+        f"gru_forward of {kind}", TypeError,
+        f"x must be float32 or float64 or complex128; got {kind}. Pass x.astype('float32').",
+        lambda kind=kind: grus.gru_forward(np.ones((4, 3, 2), kind), None, PARAMS),
+    )  # fmt: skip
+row(
+    "gru_forward of complex x and real parameters", TypeError,
+    "weight_ih must be complex128 because x is complex128; got float32. Pass weight_ih.astype('complex128').",
+    lambda: grus.gru_forward(np.ones((4, 3, 2), "complex128"), None, PARAMS),
+)  # fmt: skip
 row("gradcheck text", TypeError, "x must be real numbers; got <U3.", lambda: grus.gradcheck(GRU, "abc"))
 row("gradcheck None", TypeError, "x must be real numbers; got None.", lambda: grus.gradcheck(GRU, None))
 
