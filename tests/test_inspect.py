@@ -315,3 +315,23 @@ def test_the_command_notes_what_stands_in_the_way(tmp_path: Path) -> None:
     output = " ".join(run(tmp_path, "inspect", "a.weights.h5").split())
     assert "kind LSTM layout an LSTM, named as Keras has it: not a GRU" in output
     assert "note it does not convert as a whole: " in output
+
+
+def test_an_npz_that_asks_for_more_than_there_is(tmp_path: Path) -> None:
+    """A header of some petabytes is damage, not a lack of memory."""
+    header = io.BytesIO()
+    np.lib.format.write_array_header_1_0(header, {"descr": "<f8", "fortran_order": False, "shape": (10**15,)})
+    with zipfile.ZipFile(path := tmp_path / "huge.npz", "w") as archive:
+        archive.writestr("weight_ih_l0.npy", header.getvalue())
+    with pytest.raises(ConversionError, match=r"huge.npz' is no .npz file of numbers, or it is damaged"):
+        inspect(path)
+
+
+def test_an_npz_that_is_encrypted(tmp_path: Path) -> None:
+    np.savez(path := tmp_path / "locked.npz", weight_ih_l0=np.ones((9, 2)))
+    content = bytearray(path.read_bytes())
+    for signature, flags in ((b"PK\x03\x04", 6), (b"PK\x01\x02", 8)):
+        content[content.index(signature) + flags] |= 1
+    path.write_bytes(content)
+    with pytest.raises(ConversionError, match=r"locked.npz' is no .npz file .* encrypted"):
+        inspect(path)

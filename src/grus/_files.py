@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import tempfile
+import zipfile
+import zlib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -14,6 +16,12 @@ import safetensors.numpy
 
 Array = np.ndarray[Any, np.dtype[Any]]
 PathLike = str | os.PathLike[str]
+# What NumPy, zipfile and h5py raise on damaged bytes: RuntimeError where one is encrypted, and MemoryError where a
+# damaged header asks for a huge array.
+DAMAGE = (
+    *(ValueError, OSError, EOFError, KeyError, zipfile.BadZipFile, zlib.error),
+    *(RuntimeError, MemoryError),
+)
 
 
 def write_atomically(path: PathLike, content: bytes) -> None:

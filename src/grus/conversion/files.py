@@ -4,15 +4,13 @@ from __future__ import annotations
 
 import io
 import json
-import zipfile
-import zlib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from grus._files import PathLike
+from grus._files import DAMAGE, PathLike
 from grus.conversion.errors import ConversionError
 from grus.conversion.torch_runs import library as import_torch
 from grus.conversion.weight_files import decode_pt, decode_safetensors
@@ -20,7 +18,6 @@ from grus.conversion.weight_files import decode_pt, decode_safetensors
 Array = np.ndarray[Any, np.dtype[Any]]
 _BY_ENDING = {".onnx": "onnx", ".keras": "keras", ".h5": "keras", ".pt": "torch", ".pth": "torch"}
 _READ = (*_BY_ENDING, ".npz", ".safetensors")
-_DAMAGE = (OSError, ValueError, KeyError, EOFError, NotImplementedError, zipfile.BadZipFile, zlib.error)
 
 
 class Opened(NamedTuple):
@@ -76,7 +73,7 @@ def _npz(name: str, content: bytes) -> dict[str, Array]:
     try:
         with np.load(io.BytesIO(content), allow_pickle=False) as file:
             return {key: file[key] for key in file.files}
-    except (*_DAMAGE, AttributeError, TypeError) as error:
+    except (*DAMAGE, AttributeError, TypeError) as error:
         raise ConversionError(
             f"{name} is no .npz file of numbers, or it is damaged or cut short ({type(error).__name__}: {error})."
         ) from None

@@ -10,14 +10,13 @@ import io
 import json
 import re
 import zipfile
-import zlib
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from grus._files import PathLike
+from grus._files import DAMAGE, PathLike
 from grus.conversion.errors import ConversionError
 from grus.conversion.keras_cells import Arrays, Source
 from grus.conversion.keras_config import KerasLayer, read_model
@@ -25,7 +24,6 @@ from grus.conversion.keras_config import KerasLayer, read_model
 Array = np.ndarray[Any, np.dtype[Any]]
 _NAMES = ("kernel", "recurrent_kernel", "bias")
 _CONTAINERS = ("layers", "_layer_checkpoint_dependencies")  # of Keras 3, and of TensorFlow 2.12-2.15
-_DAMAGE = (OSError, KeyError, IndexError, TypeError, ValueError, AttributeError, RuntimeError)
 _WEIGHTS_ONLY = "a file of weights alone does not say {}"
 
 
@@ -50,7 +48,7 @@ def read(path: PathLike) -> Source:
         return _h5(file.read_bytes(), None)
     except ConversionError as error:
         raise ConversionError(f"{str(path)!r}: {error}") from None
-    except (*_DAMAGE, RecursionError, NotImplementedError, zipfile.BadZipFile, zlib.error) as error:
+    except (*DAMAGE, IndexError, TypeError, AttributeError) as error:
         raise ConversionError(
             f"{str(path)!r} is not a file of Keras (.keras, .weights.h5, .h5), or it is damaged or cut short "
             f"({type(error).__name__}: {error})."

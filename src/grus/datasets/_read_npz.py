@@ -4,23 +4,18 @@ from __future__ import annotations
 
 import os
 import zipfile
-import zlib
 from pathlib import Path
 from typing import BinaryIO
 
 import numpy as np
 
+from grus._files import DAMAGE
 from grus.datasets._messages import closest, file_error, listed
 from grus.datasets._missing import check_missing_choice, fill_missing
 from grus.datasets._paths import existing_file
 from grus.datasets._sequences import AnyArray, FloatArray, Sequences
 
 _KEYS = ("x", "lengths", "y", "ids", "feature_names")
-# What NumPy and zipfile raise on damaged bytes; MemoryError when a damaged header asks for a huge array.
-_DAMAGE = (
-    *(ValueError, OSError, EOFError, zipfile.BadZipFile, zlib.error),
-    *(NotImplementedError, RuntimeError, MemoryError),
-)
 
 
 def read_npz(path: str | os.PathLike[str], *, missing: str = "error") -> Sequences:
@@ -97,7 +92,7 @@ def _load(file: Path) -> dict[str, AnyArray]:
                 _check_count(stream, len(archive.files))
                 for key in archive.files:
                     arrays[key] = np.asarray(archive[key])
-        except _DAMAGE as error:
+        except DAMAGE as error:
             raise _load_error(file, key, error) from None
     _check_keys(file, list(arrays))
     return arrays
