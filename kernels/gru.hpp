@@ -3,9 +3,10 @@
 /// @file The contract of the native engine: one GRU layer in one direction, forward and backward.
 ///
 /// The equations are those of `src/grus/equations.py`, where the names come from. Sizes: T time, B batch, I
-/// input, H hidden. Python has checked every shape and dtype. All arrays are row-major with a contiguous last
-/// axis; those of a `Sequence` may have any stride on time and batch, counted in elements and possibly
-/// negative or zero. No array may overlap one that is written, and none need be aligned beyond its element.
+/// input, H hidden. The bindings have checked every shape and dtype. All arrays are row-major with a
+/// contiguous last axis; those of a `Sequence` may have any stride on time and batch, counted in elements and
+/// possibly negative or zero. No array may overlap one that is written, and none need be aligned beyond its
+/// element.
 ///
 /// Only plain structures live here: the units of the instruction sets include this file, and an inline
 /// function that one of them emitted could serve a processor that can't run it.
