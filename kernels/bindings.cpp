@@ -8,6 +8,7 @@
 #include <nanobind/stl/vector.h>
 
 #include "bindings_gru.hpp"
+#include "bindings_masks.hpp"
 #include "bindings_session.hpp"
 #include "cgroup.hpp"
 #include "cpu_info.hpp"
@@ -34,6 +35,7 @@ nb::dict cpu_info_dict() {
 
 NB_MODULE(_core, m) {
     bind_gru(m);
+    bind_masks(m);
     bind_session(m);
     m.def("cpu_info", &cpu_info_dict, "What this machine offers this process; read afresh at each call.");
     // For the tests, which cannot change the limits of the machine they run on.

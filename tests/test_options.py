@@ -12,7 +12,6 @@ import numpy as np
 import pytest
 
 import grus
-from grus._masks import bernoulli
 from grus.functional import GRUParams
 from helpers import assert_close
 from native_cases import ISAS
@@ -254,29 +253,6 @@ def test_zoneout_outside_training_is_its_expectation() -> None:
     for t in range(x.shape[1]):
         h = 0.3 * h + 0.7 * plain.step(x[:, t], h)
         assert_close(gru(x, h0).output[:, t], h[0], "same maths")
-
-
-@pytest.mark.parametrize("p", [1e-6, 0.003, 0.1, 0.5, 1 / 3, 0.9999])
-def test_the_probability_is_exact(p: float) -> None:
-    """Every value of the first 16 bits once, and where they leave it open every value of the next 16."""
-
-    class AllBits:
-        def integers(self, low: int, high: int, size: int, dtype: Any) -> Array:
-            every = np.arange(2**16, dtype="<u2")
-            return every.view("<u8").astype(dtype) if high == 2**64 else every[:size].astype(dtype)
-
-    rng: Any = AllBits()
-    ones, open_ = int(bernoulli(rng, p, (2**16,)).sum()), 0
-    first = int(p * 2**32) >> 16
-    if ones == first + 1:  # the value left open, decided by 16 bits of which the first are all 0
-        ones -= 1
-        open_ = round(p * 2**32) - (first << 16)
-    assert ones == first
-    assert abs((ones * 2**16 + open_) / 2**32 - p) <= 2**-33
-    for shape in ((1000, 1001), (30, 30)):  # the latter is drawn the plain way
-        drawn = bernoulli(np.random.default_rng(0), p, shape)
-        assert drawn.shape == shape
-        assert abs(drawn.mean() - p) < max(5 * np.sqrt(p * (1 - p) / drawn.size), 5 / drawn.size)
 
 
 # ------------------------------------------------------------------------------------- states that are learned

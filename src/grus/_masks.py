@@ -5,22 +5,27 @@ First what holds for all steps: layer by layer and direction by direction the ma
 state and of the recurrent matrices. Then layer by layer what differs from step to step: the dropout of the layer's
 input, and direction by direction zoneout. A rate of 0 draws nothing.
 
+The numbers of a mask come one after another, in the order of their memory. Four take a word of 64 random bits, the
+lowest 16 bits first. A number's bits are compared with the first 16 bits of its probability p as a fraction of 32:
+below them it is drawn, above them it is not. They alone would round p to 1/65536, an error of 1e-3 at p = 0.01. So
+where they are equal, one time in 65536, the lowest 16 bits of a further word decide, compared with p's next 16. It
+is drawn when it is needed: before the next word, and for the numbers of one word in their order.
+
 Sources: Gal & Ghahramani 2016, arXiv:1512.05287 (one mask for all steps); Merity et al. 2017, arXiv:1708.02182
 (dropped weights); Krueger et al. 2016, arXiv:1606.01305 (zoneout).
 """
 
 from __future__ import annotations
 
-import math
+import functools
 from collections.abc import Iterable
 from typing import Any, NamedTuple
 
 import numpy as np
 
+from grus import _core
+
 Array = np.ndarray[Any, np.dtype[Any]]
-
-
-_FEW = 2000  # numbers, up to which the plain way is the faster one
 
 
 class Rates(NamedTuple):
@@ -49,9 +54,9 @@ def fixed_masks(
         return None
     return [
         Fixed(
-            _scaled(rates.input_dropout, (batch, len(weight)), weight.dtype, rng),
-            _scaled(rates.recurrent_dropout, (batch, len(weight)), weight.dtype, rng),
-            _scaled(rates.weight_dropout, weight.shape, weight.dtype, rng),
+            _dropped(rates.input_dropout, (batch, len(weight)), weight.dtype, rng),
+            _dropped(rates.recurrent_dropout, (batch, len(weight)), weight.dtype, rng),
+            _dropped(rates.weight_dropout, weight.shape, weight.dtype, rng),
         )
         for weight in weights
     ]
@@ -59,7 +64,7 @@ def fixed_masks(
 
 def layer_input_mask(rates: Rates, layer_input: Array, rng: np.random.Generator | None) -> Array | None:
     """Of the input of a layer (T, B, I) above the first; None where nothing is dropped."""
-    return _scaled(rates.dropout, layer_input.shape, layer_input.dtype, rng)
+    return None if rng is None else _dropped(rates.dropout, layer_input.shape, layer_input.dtype, rng)
 
 
 def zoneout_mask(
@@ -69,34 +74,38 @@ def zoneout_mask(
     if not rates.zoneout:
         return None
     if rng is None:
-        rates_of_units = np.full(shape[2], rates.zoneout, dtype)
-        return np.ndarray(shape, dtype, rates_of_units, strides=(0, 0, dtype.itemsize))  # one row for all
-    return bernoulli(rng, rates.zoneout, shape).astype(dtype)
+        return _everywhere(rates.zoneout, shape, dtype)
+    return bernoulli(rng, rates.zoneout, shape, dtype)
 
 
-def _scaled(
-    rate: float, shape: tuple[int, ...], dtype: np.dtype[Any], rng: np.random.Generator | None
-) -> Array | None:
-    """Zeros at the given rate and 1/(1-rate) elsewhere; None where nothing is dropped."""
-    if rng is None or rate == 0:
-        return None
-    return np.asarray(bernoulli(rng, 1 - rate, shape) * dtype.type(1 / (1 - rate)))
+@functools.lru_cache(maxsize=64)
+def _everywhere(rate: float, shape: tuple[int, int, int], dtype: np.dtype[Any]) -> Array:
+    """The same number everywhere, read-only; its memory is one row."""
+    return np.broadcast_to(np.full(shape[2], rate, dtype), shape)
 
 
-def bernoulli(rng: np.random.Generator, p: float, shape: tuple[int, ...]) -> Array:
-    """Booleans, each True with probability p to within 2**-33.
+def _dropped(rate: float, shape: tuple[int, ...], dtype: np.dtype[Any], rng: np.random.Generator) -> Array | None:
+    """None where nothing is dropped."""
+    return dropout_mask(rate, shape, dtype, rng) if rate else None
 
-    A few are drawn as NumPy draws them. Zoneout takes T*B*H of them, so each costs 16 random bits, a quarter of a
-    64-bit draw, and a comparison of two bytes. Those bits alone would round p to 1/65536, an error of 1e-3 at
-    p = 0.01. So where they equal p's own first 16 bits, one time in 65536, 16 further bits decide.
-    """
-    size = math.prod(shape)
-    if size < _FEW:
-        return np.asarray(rng.random(shape) < p)
-    first, further = divmod(min(round(p * 2**32), 2**32 - 1), 2**16)
-    words = rng.integers(0, 2**64, -(-size // 4), np.uint64)
-    bits = words.astype("<u8", copy=False).view("<u2")[:size]  # the same on machines of the other byte order
-    result = bits < np.uint16(first)
-    undecided = np.flatnonzero(bits == np.uint16(first))
-    result[undecided] = rng.integers(0, 2**16, len(undecided), np.uint16) < further
-    return np.asarray(result).reshape(shape)
+
+def dropout_mask(rate: float, shape: tuple[int, ...], dtype: np.dtype[Any], rng: np.random.Generator) -> Array:
+    """Zeros at the given rate, which is below 1, and 1/(1-rate) elsewhere, so that the mean is 1."""
+    return bernoulli(rng, 1 - rate, shape, dtype, 1 / (1 - rate))
+
+
+def bernoulli(
+    rng: np.random.Generator, p: float, shape: tuple[int, ...], dtype: np.dtype[Any], value: float = 1.0
+) -> Array:
+    """The value with probability p, to within 2**-33, and zeros."""
+    if dtype.kind == "c":  # the core draws real numbers
+        return bernoulli(rng, p, shape, np.dtype("float64"), value).astype(dtype)
+    drawn = np.empty(shape, dtype)
+    source = rng.bit_generator
+    lock = source.lock  # NumPy takes it for the same reason: other threads may draw from the same generator
+    lock.acquire()  # `with` would make small masks a sixth slower
+    try:
+        _core.draw_mask(drawn, source.capsule, p, value)
+    finally:
+        lock.release()
+    return drawn
