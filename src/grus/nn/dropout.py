@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from grus import _check
+from grus._masks import dropout_mask
 from grus.nn._layer import Array, Context, Layer
 from grus.parameters import Parameters
 
@@ -58,9 +59,8 @@ class Dropout(Layer):
         if any(not -x.ndim <= a < x.ndim for a in self.axis):
             raise ValueError(f"axis must name axes of x, which has {x.ndim}; got {self.axis}.")
         shared = {a % x.ndim for a in self.axis}
-        shape = [1 if i in shared else n for i, n in enumerate(x.shape)]
-        keep = 1 - self.rate
-        return np.asarray((rng.random(shape) < keep) * x.dtype.type(1 / keep))
+        shape = tuple(1 if i in shared else n for i, n in enumerate(x.shape))
+        return dropout_mask(self.rate, shape, x.dtype, rng)
 
     def backward(self, tape: Array | None, dy: Array, gradients: Parameters) -> Array:
         return dy if tape is None else dy * tape
