@@ -1,6 +1,7 @@
 /// @file The native engine in Python: the structures of `gru.hpp`, made of arrays, and `run`, which takes one
-/// or two of them. An array of another dtype or shape than `gru.hpp` names, or that is not contiguous where
-/// it is a `Whole`, is refused with a TypeError that does not say more: Python's own checks do.
+/// or two of them. A cell is what stays from call to call, a layer's formulation and weights, checked once.
+/// An array of another dtype or shape than `gru.hpp` names, or that is not contiguous where it is a `Whole`,
+/// is refused with a TypeError that does not say more: Python's own checks do.
 
 #include "bindings_gru.hpp"
 
@@ -33,11 +34,6 @@ void require(bool fits) {
     if (!fits) throw nb::next_overload();
 }
 
-template <class Real>
-using HeldForward = Held<Forward<Real>, 2>;
-template <class Real>
-using HeldBackward = Held<Backward<Real>, 14>;
-
 /// of a workspace
 template <class Real>
 Size planes(const Layer<Real>& layer) {
@@ -45,110 +41,156 @@ Size planes(const Layer<Real>& layer) {
 }
 
 template <class Real>
-void bind_layer(nb::module_& m, const char* name) {
-    using Steps = Array<const Real, 3>;
+void bind_cell(nb::module_& m, const char* name) {
     using Rows = Whole<const Real, 2>;
     using Row = Whole<const Real, 1>;
-    nb::class_<HeldLayer<Real>>(m, name).def(
+    nb::class_<HeldCell<Real>>(m, name).def(
         "__init__",
-        [](HeldLayer<Real>* self, const Formulation& form, bool reverse, Steps x, Rows weight_ih,
-           Rows weight_hh, Row bias_ih, Row bias_hh, Row gain_ih, Row gain_hh, Rows h0, Rows reset_state,
-           Flags valid, Flags reset, Rows recurrent_mask, Rows input_mask, Steps decay, Steps zoneout) {
-            const Sizes sizes{x.shape[0], x.shape[1], x.shape[2], h0.shape[1]};
-            const auto [T, B, I, H] = sizes;
+        [](HeldCell<Real>* self, const Formulation& form, Rows weight_ih, Rows weight_hh, Row bias_ih,
+           Row bias_hh, Row gain_ih, Row gain_hh) {
+            const Size I = weight_ih.shape[1], H = weight_hh.shape[1] * form.blocks;
             require(I > 0 && H > 0 && weight_ih.fits(3 * H, I) && weight_hh.fits(3 * H, H / form.blocks) &&
                     bias_ih.fits(3 * H) && bias_hh.fits(3 * H) && gain_ih.fits(3 * H) &&
-                    gain_hh.fits(3 * H) && h0.fits(B, H) && reset_state.fits(B, H) && valid.fits(T, B) &&
-                    reset.fits(T, B) && decay.fits(T, B, H) && recurrent_mask.fits(B, 3 * H) &&
-                    input_mask.fits(B, 3 * H) && zoneout.fits(T, B, H));
+                    gain_hh.fits(3 * H) && !gain_ih.data == !gain_hh.data);
             const Layer<Real> layer{
-                .sizes = sizes,
+                .sizes = {0, 0, I, H},
                 .form = form,
-                .reverse = reverse,
+                .reverse = false,
                 .weight_ih = weight_ih.data,
                 .weight_hh = weight_hh.data,
                 .bias_ih = bias_ih.data,
                 .bias_hh = bias_hh.data,
                 .gain_ih = gain_ih.data,
                 .gain_hh = gain_hh.data,
-                .x = sequence(x),
-                .h0 = h0.data,
-                .reset_state = reset_state.data,
-                .valid = flags_of(valid),
-                .reset = flags_of(reset),
-                .decay = sequence(decay),
-                .zoneout = sequence(zoneout),
-                .recurrent_mask = recurrent_mask.data,
-                .input_mask = input_mask.data,
             };
-            new (self) HeldLayer<Real>{
-                layer, owners(x, weight_ih, weight_hh, bias_ih, bias_hh, gain_ih, gain_hh, h0, reset_state,
-                              valid, reset, recurrent_mask, input_mask, decay, zoneout)};
+            new (self)
+                HeldCell<Real>{layer, owners(weight_ih, weight_hh, bias_ih, bias_hh, gain_ih, gain_hh)};
         },
-        "form"_a, "reverse"_a, "x"_a, "weight_ih"_a, "weight_hh"_a, "bias_ih"_a, "bias_hh"_a,
-        "gain_ih"_a.none(), "gain_hh"_a.none(), "h0"_a, "reset_state"_a.none(), "valid"_a.none(),
-        "reset"_a.none(), "recurrent_mask"_a.none(), "input_mask"_a.none(), "decay"_a.none(),
-        "zoneout"_a.none());
+        "form"_a, "weight_ih"_a, "weight_hh"_a, "bias_ih"_a, "bias_hh"_a, "gain_ih"_a.none(),
+        "gain_hh"_a.none());
+}
+
+/// With `run`, which releases the interpreter and takes a second call that runs beside the first.
+template <class Held>
+nb::class_<Held> bind_call(nb::module_& m, const char* name) {
+    return nb::class_<Held>(m, name).def(
+        "run",
+        [](const Held& self, const Held* beside) {
+            const nb::gil_scoped_release release;
+            if (beside)
+                run(self.problem, beside->problem);
+            else
+                run(self.problem);
+        },
+        "beside"_a.none());
 }
 
 template <class Real>
 void bind_forward(nb::module_& m, const char* name) {
-    nb::class_<HeldForward<Real>>(m, name).def(
-        "__init__",
-        [](HeldForward<Real>* self, const HeldLayer<Real>& layer, Array<Real, 3> states,
-           Whole<Real, 3> workspace) {
-            const auto [T, B, I, H] = layer.problem.sizes;
-            require(states.fits(T, B, H) && workspace.fits(T, B, planes(layer.problem) * H));
-            new (self) HeldForward<Real>{{layer.problem, sequence(states), workspace.data, false},
-                                         owners(states, workspace)};
-        },
-        nb::keep_alive<1, 2>(), "layer"_a, "states"_a, "workspace"_a.none());
+    using Steps = Array<const Real, 3>;
+    using Rows = Whole<const Real, 2>;
+    using Cell = nb::pointer_and_handle<HeldCell<Real>>;
+    bind_call<HeldForward<Real>>(m, name)
+        .def(
+            "__init__",
+            [](HeldForward<Real>* self, Cell cell, bool reverse, Steps x, Rows h0, Array<Real, 3> states,
+               Whole<Real, 3> workspace, Rows reset_state, Flags valid, Flags reset, Rows recurrent_mask,
+               Rows input_mask, Steps decay, Steps zoneout) {
+                Layer<Real> layer = cell.p->problem;
+                layer.sizes.T = x.shape[0];
+                layer.sizes.B = x.shape[1];
+                const auto [T, B, I, H] = layer.sizes;
+                require(x.fits(T, B, I) && h0.fits(B, H) && states.fits(T, B, H) &&
+                        workspace.fits(T, B, planes(layer) * H) && reset_state.fits(B, H) &&
+                        valid.fits(T, B) && reset.fits(T, B) && recurrent_mask.fits(B, 3 * H) &&
+                        input_mask.fits(B, 3 * H) && decay.fits(T, B, H) && zoneout.fits(T, B, H) &&
+                        !reset.data == !reset_state.data);
+                layer.reverse = reverse;
+                layer.x = sequence(x);
+                layer.h0 = h0.data;
+                layer.reset_state = reset_state.data;
+                layer.valid = flags_of(valid);
+                layer.reset = flags_of(reset);
+                layer.decay = sequence(decay);
+                layer.zoneout = sequence(zoneout);
+                layer.recurrent_mask = recurrent_mask.data;
+                layer.input_mask = input_mask.data;
+                nb::object held = nb::borrow(cell.h);
+                new (self) HeldForward<Real>{{{layer, sequence(states), workspace.data, false},
+                                              owners(states, workspace, x, h0, reset_state, valid, reset,
+                                                     recurrent_mask, input_mask, decay, zoneout)},
+                                             std::move(held)};
+            },
+            "cell"_a, "reverse"_a, "x"_a, "h0"_a, "states"_a, "workspace"_a.none(), "reset_state"_a.none(),
+            "valid"_a.none(), "reset"_a.none(), "recurrent_mask"_a.none(), "input_mask"_a.none(),
+            "decay"_a.none(), "zoneout"_a.none())
+        .def_prop_ro("states", [](const HeldForward<Real>& self) { return self.arrays[0]; })
+        .def_prop_ro("workspace", [](const HeldForward<Real>& self) {
+            return self.arrays[1].is_valid() ? self.arrays[1] : nb::none();
+        });
 }
+
+/// A vector of gradients taken apart, in the order of the weights.
+template <class Real>
+class Parts {
+  public:
+    explicit Parts(Real* data) : data_(data) {}
+    Real* next(Size count) {
+        Real* const part = data_;
+        data_ += count;
+        return part;
+    }
+
+  private:
+    Real* data_;
+};
 
 template <class Real>
 void bind_backward(nb::module_& m, const char* name) {
     using Out = Whole<Real, 2>;
-    using OutRow = Whole<Real, 1>;
-    nb::class_<HeldBackward<Real>>(m, name).def(
+    using Call = nb::pointer_and_handle<HeldForward<Real>>;
+    bind_call<HeldBackward<Real>>(m, name).def(
         "__init__",
-        [](HeldBackward<Real>* self, const HeldLayer<Real>& layer, Array<const Real, 3> states,
-           Whole<Real, 3> workspace, Array<const Real, 3> d_states, Whole<const Real, 2> d_h_n,
-           Array<Real, 3> dx, Out dh0, Out dweight_ih, Out dweight_hh, OutRow dbias_ih, OutRow dbias_hh,
-           OutRow dgain_ih, OutRow dgain_hh, Out d_reset_state, Array<Real, 3> d_decay) {
-            const auto [T, B, I, H] = layer.problem.sizes;
-            require(states.fits(T, B, H) && workspace.fits(T, B, planes(layer.problem) * H) &&
-                    d_states.fits(T, B, H) && d_h_n.fits(B, H) && dx.fits(T, B, I) && dh0.fits(B, H) &&
-                    dweight_ih.fits(3 * H, I) && dweight_hh.fits(3 * H, H / layer.problem.form.blocks) &&
-                    dbias_ih.fits(3 * H) && dbias_hh.fits(3 * H) && dgain_ih.fits(3 * H) &&
-                    dgain_hh.fits(3 * H) && d_reset_state.fits(B, H) && d_decay.fits(T, B, H));
+        [](HeldBackward<Real>* self, Call forward, Array<const Real, 3> d_states, Whole<const Real, 2> d_h_n,
+           Array<Real, 3> dx, Out dh0, Whole<Real, 1> d_weights, Out d_reset_state, Array<Real, 3> d_decay) {
+            const Forward<Real>& given = forward.p->problem;
+            const Layer<Real>& layer = given.layer;
+            const auto [T, B, I, H] = layer.sizes;
+            const Size row = 3 * H, biases = 2 * row, columns = H / layer.form.blocks;
+            const Size matrices = row * (I + columns), gains = layer.gain_ih ? 2 * row : 0;
+            const bool with_biases = d_weights.fits(matrices + biases + gains);
+            require(d_states.fits(T, B, H) && d_h_n.fits(B, H) && dx.fits(T, B, I) && dh0.fits(B, H) &&
+                    (with_biases || d_weights.fits(matrices + gains)) && d_reset_state.fits(B, H) &&
+                    d_decay.fits(T, B, H) && !layer.reset == !d_reset_state.data &&
+                    !layer.decay.data == !d_decay.data);
+            std::vector<Real> unasked(static_cast<std::size_t>(with_biases ? 0 : biases));
+            Parts<Real> parts(d_weights.data), of_biases(unasked.data());
+            Parts<Real>& bias = with_biases ? parts : of_biases;
+            Backward<Real> problem{
+                .layer = layer,
+                .states = {given.states.data, given.states.step, given.states.row},
+                .d_states = sequence(d_states),
+                .d_h_n = d_h_n.data,
+                .workspace = given.workspace,
+                .dx = sequence(dx),
+                .d_decay = sequence(d_decay),
+                .dh0 = dh0.data,
+                .d_reset_state = d_reset_state.data,
+                .dweight_ih = parts.next(row * I),
+                .dweight_hh = parts.next(row * columns),
+                .dbias_ih = bias.next(row),
+                .dbias_hh = bias.next(row),
+                .dgain_ih = gains ? parts.next(row) : nullptr,
+                .dgain_hh = gains ? parts.next(row) : nullptr,
+            };
+            nb::object held = nb::borrow(forward.h);
             new (self) HeldBackward<Real>{
-                {layer.problem, sequence(states), sequence(d_states), d_h_n.data, workspace.data,
-                 sequence(dx), sequence(d_decay), dh0.data, d_reset_state.data, dweight_ih.data,
-                 dweight_hh.data, dbias_ih.data, dbias_hh.data, dgain_ih.data, dgain_hh.data},
-                owners(states, workspace, d_states, d_h_n, dx, dh0, dweight_ih, dweight_hh, dbias_ih,
-                       dbias_hh, dgain_ih, dgain_hh, d_reset_state, d_decay)};
+                {problem, owners(d_states, d_h_n, dx, dh0, d_weights, d_reset_state, d_decay)},
+                std::move(held),
+                std::move(unasked)};
         },
-        nb::keep_alive<1, 2>(), "layer"_a, "states"_a, "workspace"_a.none(), "d_states"_a, "d_h_n"_a,
-        "dx"_a.none(), "dh0"_a, "dweight_ih"_a, "dweight_hh"_a, "dbias_ih"_a, "dbias_hh"_a,
-        "dgain_ih"_a.none(), "dgain_hh"_a.none(), "d_reset_state"_a.none(), "d_decay"_a.none());
-}
-
-template <class Problem>
-void bind_run(nb::module_& m) {
-    m.def(
-        "run",
-        [](const Problem& call) {
-            const nb::gil_scoped_release release;
-            run(call.problem);
-        },
-        "call"_a);
-    m.def(
-        "run",
-        [](const Problem& call, const Problem& other) {
-            const nb::gil_scoped_release release;
-            run(call.problem, other.problem);
-        },
-        "call"_a, "other"_a);
+        "forward"_a, "d_states"_a, "d_h_n"_a, "dx"_a.none(), "dh0"_a, "d_weights"_a, "d_reset_state"_a.none(),
+        "d_decay"_a.none());
 }
 
 template <class Real>
@@ -165,6 +207,8 @@ void bind_activate(nb::module_& m) {
 }  // namespace
 
 void bind_gru(nb::module_& m) {
+    nb::set_leak_warnings(
+        false);  // a GRU may live until the interpreter ends, and what it keeps here with it
     nb::enum_<Function>(m, "Function")
         .value("identity", Function::identity)
         .value("tanh", Function::tanh)
@@ -200,16 +244,12 @@ void bind_gru(nb::module_& m) {
             },
             "reset"_a, "activation"_a, "reset_activation"_a, "update_activation"_a, "blocks"_a, "truncate"_a,
             "gradient_clip"_a);
-    bind_layer<float>(m, "LayerFloat32");
-    bind_layer<double>(m, "LayerFloat64");
+    bind_cell<float>(m, "CellFloat32");
+    bind_cell<double>(m, "CellFloat64");
     bind_forward<float>(m, "ForwardFloat32");
     bind_forward<double>(m, "ForwardFloat64");
     bind_backward<float>(m, "BackwardFloat32");
     bind_backward<double>(m, "BackwardFloat64");
-    bind_run<HeldForward<float>>(m);
-    bind_run<HeldForward<double>>(m);
-    bind_run<HeldBackward<float>>(m);
-    bind_run<HeldBackward<double>>(m);
     bind_activate<float>(m);
     bind_activate<double>(m);
     m.def("available_instruction_sets", &available_instruction_sets);

@@ -3,6 +3,7 @@
 #include <nanobind/nanobind.h>
 
 #include <array>
+#include <vector>
 
 #include "buffer.hpp"
 #include "gru.hpp"
@@ -21,7 +22,20 @@ struct Held {
     std::array<nanobind::object, count> arrays;
 };
 
+/// @brief What of a layer stays from call to call, its formulation and weights; the rest is null and 0.
 template <class Real>
-using HeldLayer = Held<Layer<Real>, 15>;
+using HeldCell = Held<Layer<Real>, 6>;
+
+/// @brief A forward pass; the states and the workspace are the first arrays.
+template <class Real>
+struct HeldForward : Held<Forward<Real>, 11> {
+    nanobind::object cell;
+};
+
+template <class Real>
+struct HeldBackward : Held<Backward<Real>, 7> {
+    nanobind::object forward;
+    std::vector<Real> unasked;  ///< gradients of biases, where the layer has none
+};
 
 }  // namespace grus

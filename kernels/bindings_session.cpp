@@ -45,7 +45,7 @@ class BoundSession {
     static std::vector<Layer<Real>> made_of(const nb::tuple& layers) {
         std::vector<Layer<Real>> result;
         for (const nb::handle layer : layers)
-            result.push_back(nb::cast<const HeldLayer<Real>&>(layer).problem);
+            result.push_back(nb::cast<const HeldForward<Real>&>(layer).problem.layer);
         return result;
     }
 

@@ -671,6 +671,10 @@ row(
     back(out=np.zeros(126, "float32")[::2]),
 )  # fmt: skip
 row(
+    "out misaligned", ValueError, "out must lie at a multiple of 4 bytes in memory; got one that does not.",
+    back(out=np.zeros(4 * 63 + 1, np.uint8)[1:].view("float32")),
+)  # fmt: skip
+row(
     "no rng for several", ValueError,
     "rng must be given because recurrent_dropout is 0.25 and zoneout is 0.5. Pass rng=0 or a Generator.",
     lambda: grus.GRU(2, 3, recurrent_dropout=0.25, zoneout=0.5).forward(X),

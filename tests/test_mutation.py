@@ -282,7 +282,8 @@ class Case:
     def forward(self, module: Any, arrays: dict[str, Array], keep: bool = True) -> tuple[Array, Array, Any]:
         """All states, the last one, and the gates."""
         states = np.empty(self.d_output.shape, arrays["x"].dtype)
-        return states, *module.sequences_forward([(states, self.given(module, arrays), keep)])[0]
+        (h_n,), (gates,) = module.sequences_forward([(states, self.given(module, arrays), keep)])
+        return states, h_n, gates
 
     # ------------------------------------------------------------------------------------------------- the truth
 
@@ -399,7 +400,10 @@ class Case:
     # ---------------------------------------------------------------------------------------------- the comparison
 
     def agrees(self, module: Any) -> bool:
-        """A module's states are the true ones, and so are its gradients, each by name, gates kept or not."""
+        """A module's states are the true ones, and so are its gradients, each by name, gates kept or not.
+
+        Where x's gradient isn't asked for, those of the biases are not either.
+        """
         states, h_n, gates = self.forward(module, self.arrays)
         again, _, none = self.forward(module, self.arrays, keep=False)
         pairs = [*zip((states, h_n, again), (*self.states, self.states[0]), strict=True)]
@@ -411,17 +415,28 @@ class Case:
 
     def gradients_agree(self, module: Any, states: Array, gates: Any, with_x: bool) -> bool:
         problem = self.given(module, self.arrays)
-        out = module.Weights(*(None if w is None else np.empty_like(w) for w in problem.weights))
-        call = (self.d_output, self.d_h_n, states, gates, problem, out, with_x)
+        weights = {
+            name: w
+            for name, w in problem.weights._asdict().items()
+            if w is not None and (with_x or not name.startswith("bias"))
+        }
+        out = np.empty(sum(w.size for w in weights.values()))
+        d_h0 = np.empty_like(self.d_h_n)
+        call = (self.d_output, self.d_h_n, states, gates, problem, d_h0, out, with_x)
         (d,) = module.sequences_backward([call])
-        found = {"x": d.x, "h0": d.h0, "reset_state": d.reset_state, "decay": d.decay, **d.weights._asdict()}
+        parts = np.split(out, np.cumsum([w.size for w in weights.values()])[:-1])
+        found = {"x": d.x, "h0": d.h0, "reset_state": d.reset_state, "decay": d.decay}
+        found |= {name: part.reshape(weights[name].shape) for name, part in zip(weights, parts, strict=True)}
         if (
             d.weights is not out
+            or d.h0 is not d_h0
             or (d.x is not None) != with_x
             or (d.decay is not None) != ("decay" in self.arrays)
         ):
             return False
-        return close([(found[name], e) for name, e in self.exact.items() if name != "x" or with_x])
+        return close(
+            [(found[name], e) for name, e in self.exact.items() if with_x or (name != "x" and name in found)]
+        )
 
 
 def close(pairs: list[tuple[Any, Array]]) -> bool:

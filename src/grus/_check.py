@@ -11,13 +11,14 @@ import numbers
 import operator
 from collections.abc import Iterable, Mapping, Sequence
 from functools import cache
-from typing import Any
+from typing import Any, TypeGuard
 
 import numpy as np
 
 Array = np.ndarray[Any, np.dtype[Any]]
 Shape = tuple[int, ...]
 DTYPES = ("float32", "float64", "complex128")
+_FEW = 50  # numbers, up to which Python's own minimum is the faster one
 _NATIVE = frozenset(np.dtype(name) for name in DTYPES)  # a dtype of another byte order equals none of them
 
 
@@ -140,6 +141,8 @@ def reverse(value: Any, bidirectional: bool) -> bool:
 
 def boolean(name: str, value: Any) -> bool:
     """True or False, nothing that merely counts as one of them."""
+    if value is True or value is False:  # the usual case
+        return value is True
     if not isinstance(value, (bool, np.bool_)):
         raise TypeError(f"{name} must be True or False; got {value!r} of type {type(value).__name__}.")
     return bool(value)
@@ -217,6 +220,8 @@ def array(name: str, value: Any) -> Array:
 
 def floating(name: str, value: Any, expected: np.dtype[Any] | None = None, why: str = "") -> Array:
     """An array of dtype ``expected`` (or any that grus computes in): a cast is never made silently."""
+    if type(value) is np.ndarray and expected is not None and value.dtype == expected:  # the usual case
+        return value
     result = array(name, value)
     if result.dtype not in _NATIVE if expected is None else result.dtype != expected:
         wanted = DTYPES if expected is None else (expected.name,)
@@ -241,6 +246,11 @@ def real(name: str, value: Any) -> Array:
     if result.dtype.kind not in "biuf":
         raise TypeError(f"{name} must be real numbers; got {'None' if value is None else result.dtype}.")
     return result.astype(np.float64)
+
+
+def ready(value: Any, shape: Shape, to: np.dtype[Any]) -> TypeGuard[Array]:
+    """Whether this is an array of that shape and dtype already, so that no check needs a message."""
+    return type(value) is np.ndarray and value.shape == shape and value.dtype == to
 
 
 def shaped(name: str, array: Array, expected: Sequence[int | str], why: str) -> Array:
@@ -307,15 +317,36 @@ def reset_state_with_reset(reset_state: Any, reset: Any) -> None:
 
 def lengths(value: Any, batch: int, steps: int) -> Array:
     """(B,) whole numbers in 0 ... T."""
+    return _lengths(value, batch, steps)[0].astype(np.int64)
+
+
+def padded_lengths(value: Any, batch: int, steps: int) -> Array | None:
+    """The same; None where no row is padded."""
+    result, least = _lengths(value, batch, steps)
+    return None if least == steps or batch == 0 else result.astype(np.int64)
+
+
+def _lengths(value: Any, batch: int, steps: int) -> tuple[Array, int]:
+    """They as they were given, and the least."""
     result = array("lengths", value)
     if result.size and result.dtype.kind not in "iu":
         advice = " Pass np.asarray(lengths, int)." if result.dtype.kind == "f" else ""
         raise TypeError(f"lengths must be whole numbers; got dtype {result.dtype}.{advice}")
-    shaped("lengths", result, (batch,), f"x holds {batch} sequences")
-    if result.size and not (0 <= result.min() and result.max() <= steps):
+    if result.shape != (batch,):
+        shaped("lengths", result, (batch,), f"x holds {batch} sequences")
+    least, most = _bounds(result)
+    if least < 0 or most > steps:
         row = int(np.argmax((result < 0) | (result > steps)))
         raise ValueError(f"lengths must be in 0 ... {steps} (the steps of x); got {result[row]} in row {row}.")
-    return result.astype(np.int64)
+    return result, least
+
+
+def _bounds(a: Array) -> tuple[int, int]:
+    """The least and the largest of whole numbers, 0 and 0 of none."""
+    if a.size > _FEW:
+        return int(a.min()), int(a.max())
+    values = a.tolist() or (0,)
+    return min(values), max(values)
 
 
 def finite(name: str, array: Array, advice: str) -> Array:
@@ -354,6 +385,8 @@ def buffer(name: str, value: Any, length: int, to: np.dtype[Any], rows: int | No
     shaped(name, floating(name, value, to, "the parameters are"), shape, why)
     if not (value.flags.c_contiguous and value.flags.writeable):
         raise ValueError(f"{name} must be contiguous and writeable; got one that is not.")
+    if not value.flags.aligned:
+        raise ValueError(f"{name} must lie at a multiple of {to.itemsize} bytes in memory; got one that does not.")
     return value
 
 

@@ -15,9 +15,10 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from grus._per_sample import SampleParameters, samples_backward
-from grus._stack import Given, Stack, StackGradients, Tape, stack_backward, stack_forward
+from grus._stack import Given, Gradients, Stack, Tape, stack_backward, stack_forward
 from grus.functional import Once
 from grus.parameters import Parameters
+from grus.reference import Steps
 
 Array = np.ndarray[Any, np.dtype[Any]]
 
@@ -55,7 +56,7 @@ def checkpointed_forward(
         steps = slice(start, min(start + every, T))
         chunk = Chunk(steps, _given(given, h, steps), copy.deepcopy(rng))
         chunks.append(chunk)
-        part, h = stack_forward(light, _empty(tape, chunk.given), x[steps], chunk.given, True, rng)
+        part, h = stack_forward(light, x[steps], chunk.given, rng, _empty(tape, chunk.given))
         if return_output:
             output[steps] = part
     layout = tape.layout._replace(steps=len(output))
@@ -64,7 +65,7 @@ def checkpointed_forward(
 
 def tape_backward(
     stack: Stack, tape: Tape, d_output: Array, d_h_n: Array, gradients: Parameters, with_x: bool = True
-) -> StackGradients:
+) -> Gradients:
     """The gradients of all that entered the forward pass of the tape, whatever it kept.
 
     Those of the parameters go into ``gradients``: of each row apart if it holds :class:`SampleParameters`.
@@ -84,15 +85,16 @@ def _checkpointed_backward(
     d_h_n: Array,
     gradients: Parameters,
     with_x: bool,
-) -> StackGradients:
+) -> Gradients:
     kept.use()
-    d_x, dh, d_reset_state = np.empty_like(kept.x) if with_x else None, d_h_n, None
+    d_x: Any = np.empty_like(kept.x) if with_x else None
+    dh, d_reset_state = d_h_n, None
     d_decay: list[Array] = []
     gradients.flat[...] = 0
     own = gradients.like()
     for chunk in reversed(kept.chunks):
         part = _empty(tape, chunk.given)
-        output, _ = stack_forward(stack, part, kept.x[chunk.steps], chunk.given, True, chunk.rng)
+        output, _ = stack_forward(stack, kept.x[chunk.steps], chunk.given, chunk.rng, part)
         d_own = d_output[chunk.steps] if len(d_output) else np.zeros_like(output)
         d = tape_backward(stack, part, d_own, dh, own, with_x)
         dh = d.h0
@@ -103,7 +105,7 @@ def _checkpointed_backward(
             d_reset_state = d.reset_state if d_reset_state is None else d_reset_state + d.reset_state
         if d.decay is not None:
             d_decay.insert(0, d.decay)
-    return StackGradients(d_x, dh, gradients, d_reset_state, np.concatenate(d_decay) if d_decay else None)
+    return Gradients(d_x, dh, gradients, d_reset_state, np.concatenate(d_decay) if d_decay else None)
 
 
 def _empty(tape: Tape, given: Given) -> Tape:
@@ -114,11 +116,10 @@ def _empty(tape: Tape, given: Given) -> Tape:
 def _given(given: Given, h: Array, steps: slice) -> Given:
     """What the steps of a chunk are given, from what the whole sequence is."""
     most = steps.stop - steps.start
+    reset_state, reverse, *of_steps = given.steps
     return given._replace(
         h0=h,
+        steps=Steps(reset_state, reverse, *(None if each is None else each[steps] for each in of_steps)),
         lengths=None if given.lengths is None else np.clip(given.lengths - steps.start, 0, most),
-        valid=None if given.valid is None else given.valid[steps],
-        reset=None if given.reset is None else given.reset[steps],
-        decay=None if given.decay is None else given.decay[steps],
-        learned=None if given.learned is None else given.learned._replace(h0=given.learned.h0 and not steps.start),
+        learned_h0=given.learned_h0 and not steps.start,
     )

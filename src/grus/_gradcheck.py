@@ -14,7 +14,7 @@ import numpy as np
 from grus import _check
 from grus._stack import Stack
 from grus.equations import from_input, step_forward
-from grus.functional import Run, _visible
+from grus.functional import _visible
 from grus.layer import GRU
 from grus.reference import Problem, _at, _decayed, _order, _used, reset_before
 
@@ -170,11 +170,14 @@ class _Truncated(GRU):
         return super()._stack()._replace(forward_runs=_truncated_runs)
 
 
-def _truncated_runs(runs: Sequence[Run], training: bool, keep: bool) -> tuple[Array, list[Array], list[Any]]:
+def _truncated_runs(
+    problems: Sequence[Problem], lengths: Array | None, training: bool, keep: bool
+) -> tuple[Array, list[Array], list[Any]]:
     """As :func:`grus.functional.forward_runs`, which keeps no tape."""
-    results = [_truncated(run.problem) for run in runs]
+    results = [_truncated(problem) for problem in problems]
     states = np.concatenate([states for states, _ in results], axis=-1)
-    return _visible(states, runs[0].lengths), [h_n for _, h_n in results], []
+    output = states if lengths is None else _visible(states, lengths)
+    return output, [h_n for _, h_n in results], []
 
 
 def _truncated(problem: Problem) -> tuple[Array, Array]:

@@ -9,6 +9,7 @@ import numpy as np
 from grus import _check
 
 Array = np.ndarray[Any, np.dtype[Any]]
+_BOOL = np.dtype(bool)
 
 
 class Layout(NamedTuple):
@@ -22,14 +23,22 @@ class Layout(NamedTuple):
     @classmethod
     def of(cls, x: Array, input_size: int, batch_first: bool) -> Layout:
         """The layout of x, after checking its shape."""
-        why = f"input_size is {input_size}"
-        if x.ndim == 2:
-            _check.shaped("x", x, ("T", input_size), f"{why} and x has no batch axis")
-            return cls(batch_first, False, len(x), 1)
-        if x.ndim != 3 or x.shape[2] != input_size:
-            _check.shaped("x", x, ("B", "T", input_size) if batch_first else ("T", "B", input_size), why)
-        first, second = x.shape[:2]
-        return cls(batch_first, True, *((second, first) if batch_first else (first, second)))
+        shape = x.shape
+        if len(shape) == 2:
+            if shape[1] != input_size:
+                why = f"input_size is {input_size} and x has no batch axis"
+                _check.shaped("x", x, ("T", input_size), why)
+            return cls(batch_first, False, shape[0], 1)
+        if len(shape) != 3 or shape[2] != input_size:
+            expected = ("B", "T", input_size) if batch_first else ("T", "B", input_size)
+            _check.shaped("x", x, expected, f"input_size is {input_size}")
+        first, second, _ = shape
+        return cls(True, True, second, first) if batch_first else cls(False, True, first, second)
+
+    @property
+    def is_time_major(self) -> bool:
+        """Whether the user's arrays are (T, B, ...) as they are."""
+        return self.batched and not self.batch_first
 
     def enter(self, a: Array) -> Array:
         """The user's array, time axis and all, as (T, B, ...)."""
@@ -57,8 +66,10 @@ class Layout(NamedTuple):
         """A mask or resets as (T, B)."""
         if value is None:
             return None
-        why = f"x holds {self.batch} sequences of {self.steps} steps and batch_first is {self.batch_first}"
-        return self.enter(_check.flags(name, value, self._outer(), why))
+        if not _check.ready(value, self._outer(), _BOOL):
+            why = f"x holds {self.batch} sequences of {self.steps} steps and batch_first is {self.batch_first}"
+            value = _check.flags(name, value, self._outer(), why)
+        return self.enter(value)
 
     def lengths(self, value: Any) -> Any:
         """Lengths as (B,), from one number where x has no batch axis."""
@@ -68,22 +79,33 @@ class Layout(NamedTuple):
 
     def output(self, name: str, value: Array | None, width: int, dtype: np.dtype[Any]) -> Array:
         """The output's gradient as (T, B, width)."""
+        if value is None:
+            return np.zeros((self.steps, self.batch, width), dtype)
         shape = (*self._outer(), width)
-        return self.enter(_check.matching(name, value, shape, dtype, "output has that shape"))
+        if not _check.ready(value, shape, dtype):
+            value = _check.matching(name, value, shape, dtype, "output has that shape")
+        return self.enter(value)
 
     def states(self, name: str, value: Array | None, rows: int, width: int, dtype: np.dtype[Any]) -> Array:
-        """States, or their gradients, as (layers*directions, B, H)."""
-        shape = (rows, self.batch, width) if self.batched else (rows, width)
-        why = f"that is (layers*directions, {'B, ' if self.batched else ''}hidden_size)"
-        checked = _check.matching(name, value, shape, dtype, why)
-        return checked if self.batched else checked[:, None]
+        """States, or their gradients, as (layers*directions, B, H); zeros when omitted."""
+        whole = rows, self.batch, width
+        if value is None:
+            return np.zeros(whole, dtype)
+        shape = whole if self.batched else (rows, width)
+        if not _check.ready(value, shape, dtype):
+            why = f"that is (layers*directions, {'B, ' if self.batched else ''}hidden_size)"
+            value = _check.matching(name, value, shape, dtype, why)
+        return value if self.batched else value[:, None]
 
     def decay(self, value: Any, width: int, dtype: np.dtype[Any]) -> Array:
         """A decay as (T, B, H), or (T, B, 1) where all units share it."""
-        checked = _check.floating("decay", value, dtype, "x and the parameters are")
-        last = 1 if checked.shape[-1:] == (1,) else width
-        why = f"that is the shape of x but for the last axis, which is hidden_size {width} or 1"
-        return self.enter(_check.shaped("decay", checked, (*self._outer(), last), why))
+        outer = self._outer()
+        if not _check.ready(value, (*outer, width), dtype):
+            value = _check.floating("decay", value, dtype, "x and the parameters are")
+            last = 1 if value.shape[-1:] == (1,) else width
+            why = f"that is the shape of x but for the last axis, which is hidden_size {width} or 1"
+            _check.shaped("decay", value, (*outer, last), why)
+        return self.enter(value)
 
     def _outer(self) -> tuple[int, ...]:
         if not self.batched:

@@ -10,8 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from grus import functional
-from grus._stack import Given, Stack, StackGradients, Tape, stack_backward
-from grus.functional import Run
+from grus._stack import Given, Gradients, Stack, Tape, stack_backward
 from grus.parameters import Parameters, Shape
 from grus.reference import Problem
 
@@ -47,16 +46,17 @@ class SampleParameters(Parameters):
 
 def samples_backward(
     stack: Stack, tape: Tape, d_output: Array, d_h_n: Array, gradients: SampleParameters
-) -> StackGradients:
+) -> Gradients:
     """As :func:`grus._stack.stack_backward`, with the parameters' gradients of each row apart.
 
     A row's way back is that of a batch of one, on the engine of the tape, with the gates computed again.
     """
     for run in tape.runs:
         run.use()
-    d_x, d_h0 = np.empty_like(tape.runs[0].run.problem.x), np.empty_like(d_h_n)
-    d_reset_state = None if tape.runs[0].run.problem.steps.reset is None else np.empty_like(d_h_n)
-    d_decay = None if tape.given is None or tape.given.decay is None else _like_decay(tape.given)
+    first = tape.runs[0].problem
+    d_x, d_h0 = np.empty_like(first.x), np.empty_like(d_h_n)
+    d_reset_state = None if first.steps.reset is None else np.empty_like(d_h_n)
+    d_decay = None if tape.given is None or tape.given.steps.decay is None else _like_decay(tape.given)
     for b in range(d_h_n.shape[1]):
         row = slice(b, b + 1)
         own = stack.parameters.like(gradients.flat[b])
@@ -66,25 +66,30 @@ def samples_backward(
             d_reset_state[:, row] = d.reset_state
         if d_decay is not None:
             d_decay[:, row] = d.decay
-    return StackGradients(d_x, d_h0, gradients, d_reset_state, d_decay)
+    return Gradients(d_x, d_h0, gradients, d_reset_state, d_decay)
 
 
 def _like_decay(given: Given) -> Array:
     """Where the gradient of the decay that was given goes."""
-    decay = np.asarray(given.decay)
+    decay = np.asarray(given.steps.decay)
     return np.empty((*decay.shape[:2], 1 if given.shared_decay else decay.shape[2]), decay.dtype)
 
 
 def _tape_of(tape: Tape, rows: slice) -> Tape:
     """The tape of some rows, without gates."""
-    runs = [functional.Tape(run.engine, run.states[:, rows], None, _run_of(run.run, rows)) for run in tape.runs]
+    runs = [
+        functional.Tape(
+            run.engine, run.states[:, rows], None, _problem_of(run.problem, rows), _part(run.lengths, 0, rows)
+        )
+        for run in tape.runs
+    ]
     return tape._replace(runs=runs, masks=[_part(mask, 1, rows) for mask in tape.masks])
 
 
-def _run_of(run: Run, rows: slice) -> Run:
-    x, h0, weights, form, steps, masks = run.problem
+def _problem_of(problem: Problem, rows: slice) -> Problem:
+    x, h0, weights, form, steps, masks = problem
     steps = steps._replace(
-        reset_state=steps.reset_state[rows],
+        reset_state=_part(steps.reset_state, 0, rows),
         valid=_part(steps.valid, 1, rows),
         reset=_part(steps.reset, 1, rows),
         decay=_part(steps.decay, 1, rows),
@@ -94,8 +99,7 @@ def _run_of(run: Run, rows: slice) -> Run:
         input=_part(masks.input, 0, rows),
         zoneout=_part(masks.zoneout, 1, rows),
     )
-    problem = Problem(x[:, rows], h0[rows], weights, form, steps, masks)
-    return Run(problem, _part(run.lengths, 0, rows))
+    return Problem(x[:, rows], h0[rows], weights, form, steps, masks)
 
 
 def _part(a: Array | None, axis: int, rows: slice) -> Array | None:

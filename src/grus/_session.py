@@ -40,7 +40,7 @@ def session(engine: Engine, problems: Sequence[Problem], states: Array) -> Sessi
         outputs[i].flags.writeable = False
     if engine is reference:
         return ReferenceSession(problems, states, tuple(outputs))
-    layers = tuple(_native._layer(problem) for problem in problems)
+    layers = tuple(_native.forward_call(each, np.empty_like(states[:1, 0]), False) for each in problems)
     return _COMPILED[states.dtype](layers, states, tuple(outputs))
 
 

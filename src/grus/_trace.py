@@ -28,11 +28,11 @@ class Trace(NamedTuple):
 def traced(stack: Stack, layout: Layout, x: Array, given: Given) -> Trace:
     """x (T, B, I) gives the trace in the layout of the user's x; nothing is dropped."""
     tape = Tape(layout, stack.parameters, [], [])
-    stack_forward(stack._replace(save="gates"), tape, x, given, True, None)
+    stack_forward(stack._replace(save="gates"), x, given, None, tape)
     arrays = _of_one(tape) if len(tape.runs) == 1 else _of_all(tape)
-    if given.valid is not None:
+    if (valid := given.steps.valid) is not None:
         for gate in arrays[:3]:
-            gate[:, ~given.valid] = 0
+            gate[:, ~valid] = 0
     return Trace(*(layout.leave_each(a) for a in arrays))
 
 

@@ -14,12 +14,13 @@ import numpy.typing as npt
 from grus import _check, reference
 from grus._engine import Engine, engine
 from grus._formulation import ActivationLike, formulated
-from grus.equations import Formulation, Masks, Weights
+from grus.equations import NO_MASKS, Formulation, Masks, Weights
 from grus.reference import Problem, SequenceGradients, Steps
 
 Array = np.ndarray[Any, np.dtype[Any]]
 SAVES = ("gates", "outputs")
-_NOTHING = Masks()
+_BOOL = np.dtype(bool)
+PLAIN_STEPS = Steps(None), Steps(None, True)  # of no options, forwards and in reverse
 
 
 class GRUParams(NamedTuple):
@@ -68,13 +69,6 @@ class GRUGradients(NamedTuple):
     decay: Array | None
 
 
-class Run(NamedTuple):
-    """What one layer in one direction is given, checked."""
-
-    problem: Problem
-    lengths: Array | None = None  # (B,)
-
-
 class Once:
     """What can be used once."""
 
@@ -94,12 +88,12 @@ class Tape(Once):
     """What :func:`gru_forward` keeps for one :func:`gru_backward`: 5*T*B*H numbers, or with ``save="outputs"``
     T*B*H, and references."""
 
-    __slots__ = ("engine", "given", "run", "saved", "states")
+    __slots__ = ("engine", "given", "lengths", "problem", "saved", "states")
     given: GRUParams  # of gru_forward
 
-    def __init__(self, engine: Engine, states: Array, saved: Any, run: Run) -> None:
-        super().__init__()
-        self.engine, self.states, self.run = engine, states, run
+    def __init__(self, engine: Engine, states: Array, saved: Any, problem: Problem, lengths: Array | None) -> None:
+        self.used = False
+        self.engine, self.states, self.problem, self.lengths = engine, states, problem, lengths
         self.saved = saved  # the engine's own
 
 
@@ -224,13 +218,13 @@ def gru_forward(
     form = formulated(
         formulation, reset_after, activation, gate_activation, clip, blocks, truncate, gradient_clip
     )  # fmt: skip
-    steps, masks = (lengths, mask, reset, reset_state, decay), (recurrent_mask, input_mask, zoneout)
-    result = None
-    if all(each is None for each in steps + masks):
+    result, masks = None, (recurrent_mask, input_mask, zoneout)
+    if lengths is mask is reset is reset_state is decay is recurrent_mask is input_mask is zoneout is None:
         result = _forward_as_given(x, h0, params, form, reverse, training, keep)
     if result is None:
-        run = _checked_run(x, h0, params, form, reverse, steps, masks)
-        result = forward_runs([run], training, keep)
+        steps = lengths, mask, reset, reset_state, decay
+        problem, checked = _checked_problem(x, h0, params, form, reverse, steps, masks)
+        result = forward_runs([problem], checked, training, keep)
     output, (h_n,), tapes = result
     if not training:
         return output, np.array(h_n), None
@@ -281,54 +275,78 @@ def gru_backward(tape: Tape, d_output: Array | None = None, d_h_n: Array | None 
     """
     if not isinstance(tape, Tape):
         raise TypeError(f"tape must be what gru_forward(..., training=True) returned; got {type(tape).__name__}.")
-    states, problem = tape.states, tape.run.problem
-    d_output = _check.matching("d_output", d_output, states.shape, states.dtype, "output has that shape")
-    d_h_n = _check.matching("d_h_n", d_h_n, problem.h0.shape, states.dtype, "h_n has that shape")
-    dtype = states.dtype
-    d_weights = Weights(*[None if w is None else np.empty(w.shape, dtype) for w in problem.weights])  # type: ignore[arg-type]
-    d = backward_runs([tape], d_output, [d_h_n], [d_weights])[0]
-    params = GRUParams(*d_weights)
+    states, problem = tape.states, tape.problem
+    dtype, h0 = states.dtype, problem.h0
+    d_output = _check.matching("d_output", d_output, states.shape, dtype, "output has that shape")
+    d_h_n = _check.matching("d_h_n", d_h_n, h0.shape, dtype, "h_n has that shape")
+    weights = problem.weights
     if tape.given.bias_ih is None:
-        params = params._replace(bias_ih=None, bias_hh=None)
-    return GRUGradients(d.x, d.h0, params, None if problem.steps.reset is None else d.reset_state, d.decay)
+        weights = weights._replace(bias_ih=None, bias_hh=None)  # type: ignore[arg-type]
+    d_weights = np.empty(sum([w.size for w in weights if w is not None]), dtype)
+    (d,) = backward_runs([tape], d_output, [d_h_n], [np.empty(h0.shape, dtype)], [d_weights])
+    d_reset_state = None if problem.steps.reset is None else d.reset_state
+    return GRUGradients(d.x, d.h0, _taken_apart(d_weights, weights), d_reset_state, d.decay)
+
+
+def _taken_apart(d_weights: Array, weights: Weights) -> GRUParams:
+    """Views of the vector, each of the shape of what it is the gradient of."""
+    views: list[Any] = []
+    start = 0
+    for w in weights:
+        if w is None:
+            views.append(None)
+        else:
+            stop = start + w.size
+            views.append(d_weights[start:stop].reshape(w.shape))
+            start = stop
+    return GRUParams(*views)
 
 
 # ------------------------------------------------------------------------------- the directions of one layer
 
 
-def forward_runs(runs: Sequence[Run], training: bool, keep: bool) -> tuple[Array, list[Array], list[Tape]]:
+def forward_runs(
+    problems: Sequence[Problem], lengths: Array | None, training: bool, keep: bool
+) -> tuple[Array, list[Array], list[Tape]]:
     """The output (T, B, directions*H), each h_n (B, H) and, in training, a tape of each."""
-    x, H = runs[0].problem.x, runs[0].problem.h0.shape[-1]
-    states = np.empty((*x.shape[:2], len(runs) * H), x.dtype)
-    views = [states] if len(runs) == 1 else [states[..., i * H : (i + 1) * H] for i in range(len(runs))]
+    x, D, H = problems[0].x, len(problems), problems[0].h0.shape[1]
+    T, B, _ = x.shape
+    states = np.empty((T, B, D * H), x.dtype)
     runs_on = engine(x.dtype)
-    given = [(view, run.problem, keep) for view, run in zip(views, runs, strict=True)]
-    results = runs_on.sequences_forward(given)
-    output = _visible(states, runs[0].lengths)
+    calls = [(states, problems[0], keep)]
+    if D == 2:
+        calls = [(states[..., i * H : (i + 1) * H], problem, keep) for i, problem in enumerate(problems)]
+    ends, saved = runs_on.sequences_forward(calls)
+    output = states if lengths is None else _visible(states, lengths)
     if not training:
-        return output, [h_n for h_n, _ in results], []
-    output.setflags(write=False)
-    saved = [each for _, each in results]
-    tapes = [Tape(runs_on, *own) for own in zip(views, saved, runs, strict=True)]
-    return output, [h_n for h_n, _ in results], tapes
+        return output, ends, []
+    output = output.view()
+    output.setflags(False)
+    tapes = []
+    for i, (own, problem, _) in enumerate(calls):
+        tapes.append(Tape(runs_on, own, saved[i], problem, lengths))
+    return output, ends, tapes
 
 
 def backward_runs(
     tapes: Sequence[Tape],
     d_output: Array,
-    d_h_n: Sequence[Array] | Array,
-    d_weights: Sequence[Weights],
+    d_h_n: Array | Sequence[Array],
+    d_h0: Array | Sequence[Array],
+    d_weights: Sequence[Array],
     with_x: bool = True,
 ) -> list[SequenceGradients]:
-    """The gradients of each run; those of its weights go into ``d_weights``, and x's only if ``with_x``."""
-    H, lengths = tapes[0].run.problem.h0.shape[-1], tapes[0].run.lengths
+    """The gradients of each run: h0's go into ``d_h0``, the weights' into ``d_weights``; x's if ``with_x``."""
+    lengths = tapes[0].lengths
     d_states = d_output if lengths is None else _visible(d_output, lengths)
-    given = []
+    calls = []
     for i, tape in enumerate(tapes):
         tape.use()
+        problem = tape.problem
+        H = problem.h0.shape[1]
         d_own = d_states if len(tapes) == 1 else d_states[..., i * H : (i + 1) * H]
-        given.append((d_own, d_h_n[i], tape.states, tape.saved, tape.run.problem, d_weights[i], with_x))
-    return tapes[0].engine.sequences_backward(given)
+        calls.append((d_own, d_h_n[i], tape.states, tape.saved, problem, d_h0[i], d_weights[i], with_x))
+    return tapes[0].engine.sequences_backward(calls)
 
 
 # --------------------------------------------------------------------------------------------------- checks
@@ -347,13 +365,13 @@ def _forward_as_given(
     try:
         if h0 is None:
             h0 = np.zeros((x.shape[1], params.weight_hh.shape[1] * form.blocks), x.dtype)
-        problem = Problem(x, h0, Weights(*params), form, Steps(h0, reverse), _NOTHING)  # type: ignore[arg-type]
-        return forward_runs([Run(problem)], training, keep)
+        problem = Problem(x, h0, Weights(*params), form, PLAIN_STEPS[reverse], NO_MASKS)  # type: ignore[arg-type]
+        return forward_runs([problem], None, training, keep)
     except (TypeError, AttributeError, KeyError, IndexError):
         return None
 
 
-def _checked_run(
+def _checked_problem(
     x: Array,
     h0: Array | None,
     params: GRUParams,
@@ -361,7 +379,7 @@ def _checked_run(
     reverse: bool,
     given: tuple[Any, ...],
     masks: tuple[Any, ...],
-) -> Run:
+) -> tuple[Problem, Array | None]:
     """All that :func:`gru_forward` is given, checked; ``given`` is lengths, mask, reset, reset_state and decay."""
     x = _check.floating("x", x)
     weights = _checked_params(params, x, form.blocks)
@@ -370,42 +388,50 @@ def _checked_run(
     why = f"x holds {B} sequences and weight_hh has hidden_size {H}"
     h0 = _check.matching("h0", h0, (B, H), x.dtype, why)
     _check.reset_state_with_reset(reset_state, reset)
-    reset_state = h0 if reset is None else _check.matching("reset_state", reset_state, (B, H), x.dtype, why)
-    checked_lengths, steps = checked_steps((T, B), lengths, mask, reset, reset_state, reverse)
+    if reset is not None:
+        reset_state = _check.matching("reset_state", reset_state, (B, H), x.dtype, why)
+    valid, starts = checked_flags("mask", mask, T, B), checked_flags("reset", reset, T, B)
+    checked = None if lengths is None else _check.padded_lengths(lengths, B, T)
+    steps = steps_of(T, checked, valid, starts, reset_state, reverse)
     why = f"x holds {T} steps of {B} sequences and weight_hh has hidden_size {H}"
     if decay is not None:
-        steps = steps._replace(decay=_check.matching("decay", decay, (T, B, H), x.dtype, why))
+        steps = with_decay(steps, _check.matching("decay", decay, (T, B, H), x.dtype, why))
     shapes = {"recurrent_mask": (B, 3 * H), "input_mask": (B, 3 * H), "zoneout": (T, B, H)}
-    checked = (
+    of_units = (
         _check.broadcast(name, mask, shape, x.dtype, why)
         for (name, shape), mask in zip(shapes.items(), masks, strict=True)
     )
-    return Run(Problem(x, h0, weights, form, steps, Masks(*checked)), checked_lengths)
+    return Problem(x, h0, weights, form, steps, Masks(*of_units)), checked
 
 
-def checked_steps(
-    shape: tuple[int, int],
-    lengths: npt.ArrayLike | None,
-    mask: npt.ArrayLike | None,
-    reset: npt.ArrayLike | None,
-    reset_state: Array,
+def checked_flags(name: str, value: Any, T: int, B: int) -> Array | None:
+    """A mask or resets (T, B), checked."""
+    if value is None or _check.ready(value, (T, B), _BOOL):
+        return value
+    return _check.flags(name, value, (T, B), f"x holds {T} steps of {B} sequences")
+
+
+def steps_of(
+    T: int,
+    lengths: Array | None,
+    valid: Array | None,
+    starts: Array | None,
+    reset_state: Array | None,
     reverse: bool,
-) -> tuple[Array | None, Steps]:
-    """Checked lengths (B,), and them, the mask and the resets as what the engines take."""
-    if lengths is None and mask is None and reset is None:
-        return None, Steps(reset_state, bool(reverse))
-    T, B = shape
-    why = f"x holds {T} steps of {B} sequences"
-    valid = None if mask is None else _check.flags("mask", mask, shape, why)
-    starts = None if reset is None else _check.flags("reset", reset, shape, why)
-    checked = None if lengths is None else _check.lengths(lengths, B, T)
-    if checked is not None and checked.min(initial=T) == T:
-        checked = None  # no row is padded
-    if checked is not None:
-        inside = np.arange(T)[:, None] < checked
+) -> Steps:
+    """Checked lengths (B,), the mask (T, B) and the resets (T, B) as what the engines take."""
+    if lengths is valid is starts is None:
+        return PLAIN_STEPS[reverse]
+    if lengths is not None:
+        inside = np.arange(T)[:, None] < lengths
         valid = inside if valid is None else valid & inside
         starts = None if starts is None else starts & inside  # what padding holds is never used
-    return checked, Steps(reset_state, bool(reverse), valid, starts)
+    return Steps(reset_state, reverse, valid, starts)
+
+
+def with_decay(steps: Steps, decay: Array) -> Steps:
+    """The same steps, each after a decay of the state."""
+    return Steps(steps.reset_state, steps.reverse, steps.valid, steps.reset, decay)
 
 
 def _checked_params(params: GRUParams, x: Array, blocks: int) -> Weights:
@@ -439,10 +465,8 @@ def _checked_params(params: GRUParams, x: Array, blocks: int) -> Weights:
     return Weights(**arrays)
 
 
-def _visible(states: Array, lengths: Array | None) -> Array:
+def _visible(states: Array, lengths: Array) -> Array:
     """The states with zeros past each row's length (the output), or the same of the output's gradient."""
-    if lengths is None:
-        return states.view()
     result = states.copy(order="K")
     result[np.arange(len(states))[:, None] >= lengths] = 0
     return result

@@ -19,8 +19,11 @@ from grus._initialise import checked_init, initialise_gru
 from grus._layout import Layout
 from grus._masks import Rates, fixed_masks
 from grus._per_sample import SampleParameters
-from grus._stack import Given, Learned, Stack, StackGradients, Tape, decay_of_units, learned_states, stack_forward
+from grus._stack import Given, Stack, Tape, decay_of_units, learned_states, stack_forward
+from grus._stack import Gradients as Gradients
+from grus.functional import PLAIN_STEPS, steps_of, with_decay
 from grus.parameters import Parameters, gru_shapes
+from grus.reference import Steps
 
 if TYPE_CHECKING:
     from grus._trace import Trace
@@ -43,16 +46,6 @@ class GRUTraining(NamedTuple):
     output: Array
     h_n: Array
     tape: Tape
-
-
-class Gradients(NamedTuple):
-    """What :meth:`GRU.backward` returns; each has the shape of what it is the gradient of."""
-
-    x: Array
-    h0: Array
-    parameters: Parameters
-    reset_state: Array | None  # None without reset
-    decay: Array | None = None  # None without decay
 
 
 class GRU:
@@ -304,8 +297,9 @@ class GRU:
         .. [1] Che et al. 2018, "Recurrent Neural Networks for Multivariate Time Series with Missing Values",
            doi:10.1038/s41598-018-24271-9.
         """
-        output, h_n, _ = self._run(x, h0, lengths, mask, reset, reset_state, decay, training=False, rng=None)
-        return GRUOutput(output, h_n)
+        layout, x, given = self._enter(x, h0, lengths, mask, reset, reset_state, decay)
+        output, h_n = stack_forward(self._stack(), x, given)
+        return GRUOutput(layout.leave(output), layout.leave_states(h_n))
 
     def forward(
         self,
@@ -348,11 +342,20 @@ class GRU:
         """
         if self.needs_rng and rng is None:
             raise ValueError(f"rng must be given because {self.needs_rng}. Pass rng=0 or a Generator.")
-        return_output = _check.return_output(return_output, self.checkpoint_every)
+        every, stack = self.checkpoint_every, self._stack()
+        if return_output is not True:
+            return_output = _check.return_output(return_output, every)
         generator = _check.generator("rng", rng) if self.needs_rng else None
-        given = x, h0, lengths, mask, reset, reset_state, decay
-        output, h_n, tape = self._run(*given, training=True, rng=generator, return_output=return_output)
-        return GRUTraining(output, h_n, tape)
+        layout, x, given = self._enter(x, h0, lengths, mask, reset, reset_state, decay)
+        if generator is not None and self._rates is not None:
+            fixed = fixed_masks(self._rates, self._recurrent_weights(), layout.batch, generator)
+            given = given._replace(fixed=fixed)
+        tape = Tape(layout, self.parameters, [], [], None, given)
+        if every is None:
+            output, h_n = stack_forward(stack, x, given, generator, tape)
+        else:
+            output, h_n, tape = checkpointed_forward(stack, tape, x, given, every, generator, return_output)
+        return GRUTraining(layout.leave(output), layout.leave_states(h_n), tape)
 
     def backward(
         self,
@@ -409,13 +412,7 @@ class GRU:
         ((2, 7, 3), (15, 3))
         """
         d = self.stack_gradients(tape, d_output, d_h_n, per_sample, out)
-        layout, reset_state, decay = tape.layout, d.reset_state, d.decay
-        if decay is not None:
-            decay = layout.leave(decay)
-        if reset_state is not None:
-            reset_state = layout.leave_states(reset_state)
-        assert d.x is not None  # it was asked for
-        return Gradients(layout.leave(d.x), layout.leave_states(d.h0), d.parameters, reset_state, decay)
+        return d if tape.layout.is_time_major else _left(d, tape.layout)
 
     def stack_gradients(
         self,
@@ -425,17 +422,22 @@ class GRU:
         per_sample: bool = False,
         out: Array | None = None,
         with_x: bool = True,
-    ) -> StackGradients:
+    ) -> Gradients:
         """:meth:`backward` in time-major arrays, without x's gradient where nobody needs it."""
         if not isinstance(tape, Tape):
             raise TypeError(f"tape must be what forward returned; got {type(tape).__name__}.")
         if tape.parameters is not self.parameters:
             raise ValueError("tape must be what this GRU's forward returned; got that of another GRU.")
-        gradients = self._gradients(out, tape.layout.batch if _check.boolean("per_sample", per_sample) else None)
-        D, H, layout = self.directions, self.hidden_size, tape.layout
-        d_output = layout.output("d_output", d_output, D * H, self.dtype)
-        d_h_n = layout.states("d_h_n", d_h_n, self.num_layers * D, H, self.dtype)
-        return tape_backward(self._stack(), tape, d_output, d_h_n, gradients, with_x)
+        stack, layout, dtype = self._stack(), tape.layout, self.dtype
+        if out is None and per_sample is False:
+            gradients = self.parameters.unfilled()
+        else:
+            rows = layout.batch if _check.boolean("per_sample", per_sample) else None
+            gradients = self._gradients(out, rows)
+        D, H = stack.directions, stack.hidden_size
+        d_output = layout.output("d_output", d_output, D * H, dtype)
+        d_h_n = layout.states("d_h_n", d_h_n, stack.num_layers * D, H, dtype)
+        return tape_backward(stack, tape, d_output, d_h_n, gradients, with_x)
 
     def step(self, x_t: Array, h: Array | None = None, *, decay: Array | None = None) -> Array:
         """One time step; of a reverse GRU, from the state after it in time to the one before.
@@ -602,31 +604,6 @@ class GRU:
 
         return traced(self._stack(), layout, x, given)
 
-    def _run(
-        self,
-        x: Array,
-        h0: Array | None,
-        lengths: Any,
-        mask: Any,
-        reset: Any,
-        reset_state: Array | None,
-        decay: Array | None,
-        *,
-        training: bool,
-        rng: np.random.Generator | None,
-        return_output: bool = True,
-    ) -> tuple[Array, Array, Tape]:
-        layout, x, given = self._enter(x, h0, lengths, mask, reset, reset_state, decay)
-        if rng is not None and self._rates is not None:
-            given = given._replace(fixed=fixed_masks(self._rates, self._recurrent_weights(), layout.batch, rng))
-        tape: Any = Tape(layout, self.parameters, [], [], None, given)
-        if training and (every := self.checkpoint_every) is not None:
-            made = checkpointed_forward(self._stack(), tape, x, given, every, rng, return_output)
-            output, h_n, tape = made
-        else:
-            output, h_n = stack_forward(self._stack(), tape, x, given, training, rng)
-        return layout.leave(output), layout.leave_states(h_n), tape
-
     def _enter(
         self,
         x: Array,
@@ -640,23 +617,17 @@ class GRU:
         """What a call is given, checked and time-major."""
         x = _check.floating("x", x, self.dtype, "that is this GRU's dtype")
         layout = Layout.of(x, self.input_size, self.batch_first)
+        checked, steps, shared = None, PLAIN_STEPS[self.reverse], False
         _check.reset_state_with_reset(reset_state, reset)
-        learned = Learned(h0 is None, reset is not None and reset_state is None) if self.learn_h0 else None
+        own_h0, own_reset_state = h0 is None, reset is not None and reset_state is None
         h0 = self._states("h0", h0, layout)
-        reset_state = h0 if reset is None else self._states("reset_state", reset_state, layout)
-        mask, reset, lengths = (
-            layout.flags("mask", mask),
-            layout.flags("reset", reset),
-            layout.lengths(lengths),
-        )
-        shape = layout.steps, layout.batch
-        checked, steps = functional.checked_steps(shape, lengths, mask, reset, reset_state, self.reverse)
-        given = Given(h0, reset_state, checked, steps.valid, steps.reset, None, None, learned)
+        if lengths is not None or mask is not None or reset is not None:
+            checked, steps = self._steps(layout, lengths, mask, reset, reset_state)
         if decay is not None:
             decay = layout.decay(decay, self.hidden_size, self.dtype)
-            given = given._replace(decay=decay_of_units(decay, self.hidden_size))
-            given = given._replace(shared_decay=decay.shape[-1] != self.hidden_size)
-        return layout, layout.enter(x), given
+            shared = decay.shape[2] != self.hidden_size
+            steps = with_decay(steps, decay_of_units(decay, self.hidden_size))
+        return layout, layout.enter(x), Given(h0, steps, checked, own_h0, own_reset_state, shared)
 
     def _states(self, name: str, given: Array | None, layout: Layout) -> Array:
         """States as (layers*directions, B, H); where they are not given, zeros or the learned ones."""
@@ -664,13 +635,40 @@ class GRU:
             return learned_states(self.parameters, self.num_layers, self.directions, layout.batch)
         return layout.states(name, given, self.num_layers * self.directions, self.hidden_size, self.dtype)
 
+    def _steps(
+        self, layout: Layout, lengths: Any, mask: Any, reset: Any, reset_state: Array | None
+    ) -> tuple[Array | None, Steps]:
+        """Checked lengths (B,), and how the steps follow each other."""
+        if reset is not None:
+            reset_state = self._states("reset_state", reset_state, layout)
+        mask, reset, lengths = layout.flags("mask", mask), layout.flags("reset", reset), layout.lengths(lengths)
+        checked = None if lengths is None else _check.padded_lengths(lengths, layout.batch, layout.steps)
+        return checked, steps_of(layout.steps, checked, mask, reset, reset_state, self.reverse)
+
     def _recurrent_weights(self) -> list[Array]:
         """``weight_hh`` of each layer and direction."""
         return [view for name, view in self.parameters.items() if name.startswith("weight_hh")]
 
+    _kept: Stack | None = None
+
     def _stack(self) -> Stack:
-        depth = (self.num_layers, self.directions)
-        return Stack(self.parameters, self.formulation, *depth, self._rates, self.save, reverse=self.reverse)
+        """Of the attributes, made once for as long as they stay."""
+        stack = self._kept
+        if stack is None:
+            stack = Stack(
+                self.parameters, self.formulation, self.num_layers, self.directions, self.hidden_size,
+                self.learn_h0, self._rates, self.save,
+            )  # fmt: skip
+            self.__dict__["_kept"] = stack
+        return stack
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        super().__setattr__(name, value)
+        self.__dict__.pop("_kept", None)
+
+    def __getstate__(self) -> dict[str, Any]:
+        """What a copy or a pickle needs."""
+        return {name: value for name, value in self.__dict__.items() if name != "_kept"}
 
     # Rates, read-only: they stand in one place.
     dropout = property(lambda self: (self._rates or _NO_RATES).dropout, doc="Rate between the layers.")
@@ -766,3 +764,10 @@ class GRU:
         parts = [str(self.input_size), str(self.hidden_size)]
         parts += [f"{name}={value!r}" for name, (value, default) in options.items() if value != default]
         return f"GRU({', '.join(parts)}) {self.dtype}, {self.parameters.size:,} parameters"
+
+
+def _left(d: Gradients, layout: Layout) -> Gradients:
+    """The gradients as the user's arrays are laid out."""
+    reset_state = None if d.reset_state is None else layout.leave_states(d.reset_state)
+    decay = None if d.decay is None else layout.leave(d.decay)
+    return Gradients(layout.leave(d.x), layout.leave_states(d.h0), d.parameters, reset_state, decay)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping
-from functools import cache
 from itertools import accumulate, pairwise
 from typing import Any
 
@@ -47,13 +46,14 @@ class Parameters(Mapping[str, Array]):
         stops = list(accumulate(map(self._width, self.shapes.values()), initial=0))
         self.size = stops[-1]
         places = [slice(start, stop) for start, stop in pairwise(stops)]
-        self._places = list(zip(self.shapes, places, self.shapes.values(), strict=True))
+        self._places = dict(zip(self.shapes, places, strict=True))
+        self._parts: dict[tuple[int, int], slice] = {}  # of a GRU's layers and directions, see gru_part
         self._lie_on(np.zeros(self.size, self.dtype) if flat is None else self._buffer(flat))
 
     def _lie_on(self, flat: Array) -> None:
         self.flat = flat
-        self._views = {name: self.flat[..., place].reshape(shape) for name, place, shape in self._places}
-        self.weights: dict[tuple[int, int], Weights] = {}  # of a GRU's layers and directions, see gru_weights
+        self._views: dict[str, Array] = {}  # each is made when it is first asked for
+        self._weights: dict[tuple[int, int], OwnWeights] = {}  # of a GRU's layers and directions, see gru_weights
 
     @staticmethod
     def _width(shape: Shape) -> int:
@@ -67,6 +67,10 @@ class Parameters(Mapping[str, Array]):
         self._buffer(flat)[...] = self.flat
         self._lie_on(flat)
 
+    def __getstate__(self) -> dict[str, Any]:
+        """What a copy or a pickle needs: the views are made again."""
+        return {name: value for name, value in self.__dict__.items() if name not in ("_views", "_weights")}
+
     def __setstate__(self, state: dict[str, Any]) -> None:
         """A copy, or what comes out of a pickle, has views of its own buffer again."""
         self.__dict__.update(state)
@@ -74,14 +78,22 @@ class Parameters(Mapping[str, Array]):
 
     def like(self, flat: Array | None = None) -> Parameters:
         """Arrays of the same names and shapes on another buffer (zeros when none is given)."""
+        return self._on(np.zeros(self.size, self.dtype) if flat is None else self._buffer(flat))
+
+    def unfilled(self) -> Parameters:
+        """The same on a new buffer that holds anything, to be filled."""
+        return self._on(np.empty(self.size, self.dtype))
+
+    def _on(self, flat: Array) -> Parameters:
         other = Parameters.__new__(Parameters)  # nothing of the names and shapes is worked out again
-        other.shapes, other.dtype, other.size, other._places = self.shapes, self.dtype, self.size, self._places
-        other._lie_on(np.zeros(self.size, self.dtype) if flat is None else self._buffer(flat))
+        other.shapes, other.dtype, other.size = self.shapes, self.dtype, self.size
+        other._places, other._parts, other.flat = self._places, self._parts, flat
+        other._views, other._weights = {}, {}
         return other
 
     def state_dict(self) -> dict[str, Array]:
         """Copies of all arrays by name."""
-        return {name: view.copy() for name, view in self._views.items()}
+        return {name: self[name].copy() for name in self.shapes}
 
     def load_state_dict(self, state: Mapping[str, npt.ArrayLike], strict: bool = True) -> None:
         """Copy arrays in by name; nothing changes unless all of them fit."""
@@ -94,19 +106,22 @@ class Parameters(Mapping[str, Array]):
             if name in state
         }
         for name, array in fitting.items():
-            self._views[name][...] = array
+            self[name][...] = array
 
     def __getitem__(self, name: str) -> Array:
-        return self._views[name]
+        view = self._views.get(name)
+        if view is None:
+            view = self._views[name] = self.flat[..., self._places[name]].reshape(self.shapes[name])
+        return view
 
     def find(self, name: str) -> Any:
         """The array of that name, or None: faster than a mapping's ``get`` where there is none."""
-        return self._views.get(name)
+        return self[name] if name in self._places else None
 
     def __setitem__(self, name: str, value: npt.ArrayLike) -> None:
         _check.known_keys("parameters", [name], self.shapes)
         own = f"parameters[{name!r}]", value, self.shapes[name], self.dtype
-        self._views[name][...] = _check.state_array(*own, rounded=True)
+        self[name][...] = _check.state_array(*own, rounded=True)
 
     def __iter__(self) -> Iterator[str]:
         return iter(self.shapes)
@@ -156,22 +171,32 @@ def suffix(layer: int, direction: int) -> str:
     return f"_l{layer}{'_reverse' if direction else ''}"
 
 
+class OwnWeights(Weights):
+    """Those that a model keeps: with them an engine keeps what it made of them, for as long as they stay."""
+
+    made: Any = None
+
+
 def gru_weights(parameters: Parameters, layer: int, direction: int) -> Weights:
     """Those of one layer in one direction; zeros where it has no biases."""
-    if (kept := parameters.weights.get((layer, direction))) is not None:
-        return kept
-    weight_ih, weight_hh, bias_ih, bias_hh, gain_ih, gain_hh = map(parameters.find, _names(layer, direction))
-    if bias_ih is None:
-        bias_ih = bias_hh = np.zeros(len(weight_hh), weight_hh.dtype)
-    made = Weights(weight_ih, weight_hh, bias_ih, bias_hh, gain_ih, gain_hh)
-    parameters.weights[layer, direction] = made
-    return made
+    kept = parameters._weights.get((layer, direction))
+    if kept is None:
+        end = suffix(layer, direction)
+        weights = {field: parameters.find(f"{field}{end}") for field in Weights._fields}
+        if weights["bias_ih"] is None:
+            weights["bias_ih"] = weights["bias_hh"] = np.zeros(len(weights["weight_hh"]), parameters.dtype)
+        kept = parameters._weights[layer, direction] = OwnWeights(**weights)
+    return kept
 
 
-@cache
-def _names(layer: int, direction: int) -> tuple[str, ...]:
-    end = suffix(layer, direction)
-    return tuple(f"{field}{end}" for field in Weights._fields)
+def gru_part(parameters: Parameters, layer: int, direction: int) -> Array:
+    """The same as one vector: the part of the buffer on which they lie, one after the other."""
+    part = parameters._parts.get((layer, direction))
+    if part is None:
+        end = suffix(layer, direction)
+        places = [place for f in Weights._fields if (place := parameters._places.get(f"{f}{end}")) is not None]
+        part = parameters._parts[layer, direction] = slice(places[0].start, places[-1].stop)
+    return parameters.flat[part]
 
 
 def orthogonal(rng: np.random.Generator, rows: int, columns: int) -> Array:

@@ -30,7 +30,7 @@ from grus.equations import (
 class Steps(NamedTuple):
     """How the steps follow each other; valid and reset are (T, B), decay is (T, B, H), and each may be absent."""
 
-    reset_state: Array  # (B, H): the state that a sequence begun by a reset starts from
+    reset_state: Any  # (B, H): the state that a sequence begun by a reset starts from; None where there is none
     reverse: bool = False  # run from the last step to the first
     valid: Array | None = None  # False: the step carries the state and uses nothing else
     reset: Array | None = None  # True: x[t] begins a new sequence
@@ -42,7 +42,7 @@ class SequenceGradients(NamedTuple):
 
     x: Array | None  # None where it was not asked for
     h0: Array
-    weights: Weights
+    weights: Any  # Weights, or of an engine the vector of them that it was given
     reset_state: Array | None  # an engine may leave it out where nothing is reset
     decay: Array | None  # None where there is none
 
@@ -61,23 +61,30 @@ class Problem(NamedTuple):
 # --------------------------------------------------------------------------------------------------- an engine
 
 
-def sequences_forward(calls: Sequence[tuple[Array, Problem, bool]]) -> list[tuple[Array, Gates | None]]:
-    """:func:`sequence_forward` of each call, a tuple of its arguments: the directions of a layer."""
-    return [sequence_forward(*call) for call in calls]
+def sequences_forward(calls: Sequence[tuple[Array, Problem, bool]]) -> tuple[list[Array], list[Gates | None]]:
+    """:func:`sequence_forward` of each call, a tuple of its arguments: the directions of a layer.
+
+    Returns each h_n, and what each saved.
+    """
+    results = [sequence_forward(*call) for call in calls]
+    return [h_n for h_n, _ in results], [gates for _, gates in results]
 
 
 def sequences_backward(calls: Sequence[tuple[Any, ...]]) -> list[SequenceGradients]:
-    """:func:`sequence_backward` of each call, a tuple of its arguments, and of two more.
+    """:func:`sequence_backward` of each call, a tuple of its arguments, and of three more.
 
-    They are the arrays that the weights' gradients go into, and whether x's gradient is asked for.
+    They are where h0's gradient goes; the vector that those of the weights go into, one after the other, without a
+    place for the biases' where a layer has none; and whether x's is asked for.
     """
     results = []
-    for *call, out, with_x in calls:
+    for *call, d_h0, out, with_x in calls:
         d = sequence_backward(*call)
-        for view, value in zip(out, d.weights, strict=True):
-            if view is not None:
-                view[...] = value
-        results.append(d._replace(weights=out, x=d.x if with_x else None))
+        d_h0[...] = d.h0
+        parts = [part.ravel() for part in d.weights if part is not None]
+        if sum(map(len, parts)) > len(out):
+            del parts[2:4]
+        np.concatenate(parts, out=out)
+        results.append(d._replace(h0=d_h0, weights=out, x=d.x if with_x else None))
     return results
 
 
