@@ -52,19 +52,23 @@ struct BackwardScratch {
 
 /// Where one row of the batch has what a step's gate gradients are made of.
 struct GateRow {
-    Real* planes;
-    const Real *h_prev, *d_states, *zoneout;
+    Real* planes;  // null: no step of the chunk
+    const Real *before, *decay, *d_states, *zoneout;
     bool idle;
+
+    template <bool whole>
+    GRUS_INLINE V h_prev(Size unit, Size units) const {
+        return decayed<whole>(before, decay, unit, units);
+    }
 };
 
 /// One row of the batch at one step backward, and at the step that is next.
-struct BackwardRow {
-    Real *planes, *carry;
-    const Real* h_prev;
+struct BackwardRow : GateRow {
+    const Real* mask;
+    Real *carry, *d_decay;
     Real* d_reset_state;  // null: the step begins no sequence
     Real* dh_prev;        // where it belongs when no step of the chunk is next
     GateRow next;
-    bool idle;
 };
 
 /// What the jobs of one step backward share.
@@ -80,24 +84,22 @@ struct BackwardStep {
     Size H = problem.layer.sizes.H;
 
     GRUS_INLINE GateRow gate_row(Size t, Size b) const {
-        const auto& d_states = problem.d_states;
         const StepRows::Row row = chunk.row(t, b);
-        return {row.planes, row.h_prev, d_states.data + t * d_states.step + b * d_states.row, row.zoneout,
-                row.idle};
+        return {row.planes, row.before, row.decay, entry(problem.d_states, t, b), row.zoneout, row.idle};
     }
     GRUS_INLINE Row row(Size b) const {
-        const Steps steps{problem.layer, problem.states};
+        const Layer<Real>& layer = problem.layer;
+        const Steps steps{layer, problem.states};
         const Size t = steps.time(index);
-        const StepRows::Row here = chunk.row(t, b);
-        const bool ends = index == first;
+        const auto& d_decay = problem.d_decay;
         Real* carry = scratch.carry + b * H;
-        return {here.planes,
+        return {gate_row(t, b),
+                layer.recurrent_mask ? layer.recurrent_mask + b * 3 * H : nullptr,
                 carry,
-                here.h_prev,
+                d_decay.data ? d_decay.data + t * d_decay.step + b * d_decay.row : nullptr,
                 steps.reset(t, b) ? problem.d_reset_state + b * H : nullptr,
                 index == 0 ? problem.dh0 + b * H : carry,
-                ends ? GateRow{} : gate_row(steps.time(index - 1), b),
-                here.idle};
+                index == first ? GateRow{} : gate_row(steps.time(index - 1), b)};
     }
     GRUS_INLINE void locate(Size first_row, Size count, Row* rows) const {
         for (Size m = 0; m < count; ++m) rows[m] = row(first_row + m);
@@ -111,7 +113,7 @@ struct BackwardStep {
         carry += unit;
         dh += load<whole>(row.d_states + unit, units);
         if (row.idle) return store<whole>(carry, dh, units);  // what its planes hold is never used
-        const V h_prev = load<whole>(row.h_prev + unit, units), new_gate = load<whole>(n, units);
+        const V h_prev = row.template h_prev<whole>(unit, units), new_gate = load<whole>(n, units);
         V left{};  // what zoneout let past the step
         if (row.zoneout) dh = leave_state_backward(load<whole>(row.zoneout + unit, units), dh, left);
         const auto d = new_and_update_backward(functions, dh, load<whole>(z, units), new_gate, h_prev);
@@ -135,46 +137,44 @@ struct ResetBackward : BackwardStep<Functions> {
     using Base = BackwardStep<Functions>;
     const ColumnPanels& panels = Base::scratch.new_gate;
     const Real* columns = Base::scratch.packed_new;
-    static constexpr int segments = 1;
+    static constexpr bool by_vector = true;
 
     explicit ResetBackward(const Base& step) : Base(step) {}
-    GRUS_INLINE Size length(int) const { return panels.K; }
-    GRUS_INLINE const Real* at(const Row& row, int) const { return row.planes + 2 * Base::H; }
+    GRUS_INLINE const Real* at(const Row& row) const { return row.planes + 2 * Base::H; }
 
     template <int G, bool>
     GRUS_INLINE void start(const Row&, Size, V* sums) const {
         for (int v = 0; v < G; ++v) sums[v] = V{};
     }
-    template <int R, int P, int G, bool whole>
-    GRUS_INLINE void finish(const Row* rows, Size p, const V* sums) const {
-        for (int c = 0; c < R * P * G; ++c) {
-            const Row& row = rows[c / (P * G)];
-            if (row.idle) continue;
-            const Size unit = panels.first_column(p + c / G % P) + c % G * W, units = Base::H - unit;
-            const V h_prev = load<whole>(row.h_prev + unit, units);
-            V dg_r, dh_prev = load<whole>(row.carry + unit, units);
-            reset_backward_before(Base::functions, sums[c], load<whole>(row.planes + unit, units), h_prev,
-                                  dg_r, dh_prev);
-            store<whole>(row.planes + unit, dg_r, units);
-            store<whole>(row.carry + unit, dh_prev, units);
-        }
+    template <bool whole>
+    GRUS_INLINE void finish_vector(const Row& row, Size unit, V q) const {
+        if (row.idle) return;
+        const Size units = Base::H - unit;
+        const V h_prev = row.template h_prev<whole>(unit, units);
+        V dg_r, dh_prev = load<whole>(row.carry + unit, units);
+        if (row.mask) q *= load<whole>(row.mask + 2 * Base::H + unit, units);
+        reset_backward_before(Base::functions, q, load<whole>(row.planes + unit, units), h_prev, dg_r,
+                              dh_prev);
+        store<whole>(row.planes + unit, dg_r, units);
+        store<whole>(row.carry + unit, dh_prev, units);
     }
 };
 
-/// dh_prev = carry + dgh @ weight_hh, handed to the step run before this one, to the chunk before, or to h0.
+/// dh_prev = carry + dgh @ weight_hh gate by gate, handed to the step run before this one, to the chunk
+/// before, or to h0.
 template <class Functions>
 struct StateBackward : BackwardStep<Functions> {
     using Row = BackwardRow;
     using Base = BackwardStep<Functions>;
-    int segments;  // of dgh: planes r and z, which lie together, and for (B3) dgh_n
     const ColumnPanels& panels = Base::scratch.recurrent;
     const Real* columns = Base::scratch.packed_recurrent;
+    static constexpr bool by_vector = true;
+    int parts = panels.K == 3 * Base::H ? 3 : 2;  // gates: with (B3') that of n has a product of its own
+    bool weighs = Base::problem.layer.recurrent_mask;
 
-    StateBackward(const Base& step)
-        : Base(step), segments(step.problem.layer.form.reset == Reset::after ? 2 : 1) {}
-    GRUS_INLINE Size length(int s) const { return s == 0 ? 2 * Base::H : Base::H; }
-    GRUS_INLINE const Real* at(const Row& row, int s) const {
-        return row.planes + (s == 0 ? 0 : 3 * Base::H);
+    explicit StateBackward(const Base& step) : Base(step) {}
+    GRUS_INLINE const Real* at(const Row& row, int gate) const {
+        return row.planes + (gate == 2 ? 3 : gate) * Base::H;
     }
 
     template <int G, bool whole>
@@ -188,16 +188,20 @@ struct StateBackward : BackwardStep<Functions> {
         prefetch(row.next.d_states + panels.first_column(p), G * W);
     }
     template <int R, int P, int G, bool whole>
-    GRUS_INLINE void finish(const Row* rows, Size p, const V* sums) const {
-        for (int c = 0; c < R * P * G; ++c)
-            hand_over<whole>(rows[c / (P * G)], panels.first_column(p + c / G % P) + c % G * W, sums[c]);
+    GRUS_INLINE void add(const Row* rows, Size p, int gate, const V* sums, V* totals) const {
+#pragma GCC unroll 1
+        for (int c = 0; c < R * P * G; ++c) {
+            const Size unit = panels.first_column(p + c / G % P) + c % G * W;
+            const Real* mask = rows[c / (P * G)].mask + gate * Base::H + unit;
+            totals[c] = multiply_add(load<whole>(mask, Base::H - unit), sums[c], totals[c]);
+        }
     }
-
-  private:
+    /// @param sum  the gradient of what the equations started from
     template <bool whole>
-    GRUS_INLINE void hand_over(const Row& row, Size unit, V sum) const {
+    GRUS_INLINE void finish_vector(const Row& row, Size unit, V sum) const {
         const Size units = Base::H - unit;
         V dh = row.idle ? load<whole>(row.carry + unit, units) : sum;
+        if (row.decay) dh = past_decay<whole>(row, unit, dh);
         if (row.d_reset_state) {
             Real* d_reset_state = row.d_reset_state + unit;
             store<whole>(d_reset_state, load<whole>(d_reset_state, units) + dh, units);
@@ -206,6 +210,17 @@ struct StateBackward : BackwardStep<Functions> {
         if (row.next.planes) return Base::template gate_gradients<whole>(row.next, row.carry, unit, dh);
         store<whole>(row.dh_prev + unit, dh, units);
     }
+
+  private:
+    /// (B0)
+    template <bool whole>
+    GRUS_INLINE V past_decay(const Row& row, Size unit, V dh) const {
+        const Size units = Base::H - unit;
+        if (row.d_decay)
+            store<whole>(row.d_decay + unit, row.idle ? V{} : dh * load<whole>(row.before + unit, units),
+                         units);
+        return row.idle ? dh : dh * load<whole>(row.decay + unit, units);
+    }
 };
 
 /// dx = dgx @ weight_ih
@@ -213,35 +228,38 @@ struct InputGradient : StepRows {
     const ColumnPanels& panels;
     const Real* columns;
     Sequence<Real> dx;
-    static constexpr int segments = 1;
+    static constexpr bool by_vector = true;
+    Real* masked;  // [most_located, 3H] of this worker, where there is a mask
     struct Row {
-        const Real* planes;
+        const Real* dgx;
         Real* dx;
         bool idle;
     };
 
-    InputGradient(const StepRows& rows, const BackwardScratch& scratch, Sequence<Real> dx)
-        : StepRows(rows), panels(scratch.input), columns(scratch.packed_input), dx(dx) {}
-    GRUS_INLINE Size length(int) const { return panels.K; }
-    GRUS_INLINE const Real* at(const Row& row, int) const { return row.planes; }
+    InputGradient(const StepRows& rows, const BackwardScratch& scratch, Sequence<Real> dx, Real* masked)
+        : StepRows(rows), panels(scratch.input), columns(scratch.packed_input), dx(dx), masked(masked) {}
+    GRUS_INLINE const Real* at(const Row& row) const { return row.dgx; }
 
     GRUS_INLINE void locate(Size first, Size count, Row* rows) const {
         each(first, count, [&](Size m, Size t, Size b) {
             const StepRows::Row of = row(t, b);
-            rows[m] = {of.planes, dx.data + t * dx.step + b * dx.row, of.idle};
+            const Real* dgx = of.input_mask && !of.idle ? mask(of, masked + m * 3 * H) : of.planes;
+            rows[m] = {dgx, dx.data + t * dx.step + b * dx.row, of.idle};
         });
+    }
+    const Real* mask(const StepRows::Row& row, Real* to) const {
+        for (Size at = 0; at < 3 * H; at += W)
+            store(to + at, load(row.planes + at, 3 * H - at) * load(row.input_mask + at, 3 * H - at),
+                  3 * H - at);
+        return to;
     }
     template <int G, bool>
     GRUS_INLINE void start(const Row&, Size, V* sums) const {
         for (int v = 0; v < G; ++v) sums[v] = V{};
     }
-    template <int R, int P, int G, bool whole>
-    GRUS_INLINE void finish(const Row* rows, Size p, const V* sums) const {
-        for (int c = 0; c < R * P * G; ++c) {
-            const Row& row = rows[c / (P * G)];
-            const Size column = panels.first_column(p + c / G % P) + c % G * W;
-            store<whole>(row.dx + column, row.idle ? V{} : sums[c], panels.N - column);
-        }
+    template <bool whole>
+    GRUS_INLINE void finish_vector(const Row& row, Size column, V sum) const {
+        store<whole>(row.dx + column, row.idle ? V{} : sum, panels.N - column);
     }
 };
 
@@ -249,15 +267,18 @@ struct InputGradient : StepRows {
 struct Recomputation {
     Scratch scratch;
     ForwardWeights weights;
-    Real* workspace;  // [chunk_steps, B, 4H]
+    Real *workspace, *entering;  // of a chunk's steps
 
     Recomputation(const Layer<Real>& layer, Real* base) : scratch(base), weights(layer, scratch) {
         const auto [T, B, I, H] = layer.sizes;
-        workspace = scratch.take(BackwardScratch::chunk_steps(layer.sizes) * B * 4 * H);
+        const Size rows = BackwardScratch::chunk_steps(layer.sizes) * B, width = entering_width(layer);
+        workspace = scratch.take(rows * 4 * H);
+        entering = width ? scratch.take(rows * width) : nullptr;
     }
 
     template <class Functions>
-    void run_chunk(const StepRows& steps, const Functions& functions, const Worker& worker) const {
+    void run_chunk(StepRows steps, const Functions& functions, const Worker& worker) const {
+        steps.entering = entering;
         const Range rows = share(steps.all().last, block_rows, worker), gates{0, weights.input.count()};
         run(InputProjection(steps, weights), rows, gates);
         take_steps(steps, {rows, gates, {0, weights.new_gate.count()}}, weights, functions, [] {});
@@ -276,6 +297,7 @@ class BackwardRun {
           again_(problem.layer, problem.workspace ? nullptr : base + shared_.scratch.used()),
           own_(base + shared_size(problem) + worker.index * own_size(problem, worker.count)),
           weights_(problem, worker, own_),
+          masked_(take_masked(problem, own_)),
           share_(problem.layer.sizes.B, shared_.recurrent.count(), worker) {}
 
     void run_all() {
@@ -307,10 +329,17 @@ class BackwardRun {
     static Size own_size(const Backward<Real>& problem, int workers) {
         Scratch own(nullptr);
         WeightGradients(problem, {0, workers, true, nullptr}, own);
+        take_masked(problem, own);
         return own.used();
     }
 
   private:
+    /// Room for the masked gradients of the rows that a product takes at a time.
+    static Real* take_masked(const Backward<Real>& problem, Scratch& own) {
+        const bool needed = problem.layer.input_mask && problem.dx.data;
+        return needed ? own.take(most_located * 3 * problem.layer.sizes.H) : nullptr;
+    }
+
     /// All rows of the batch in the steps of these places in the order of running.
     StepRows steps_of(Size first, Size last) const {
         const auto [T, B, I, H] = problem_.layer.sizes;
@@ -368,7 +397,7 @@ class BackwardRun {
     void finish_steps(const StepRows& steps) {
         const Size rows = steps.all().last, blocks = ceil_divide(rows, block_size);
         if (problem_.dx.data)
-            run(InputGradient(steps, shared_, problem_.dx), share(rows, block_rows, worker_),
+            run(InputGradient(steps, shared_, problem_.dx, masked_), share(rows, block_rows, worker_),
                 {0, shared_.input.count()});
         for (Size i = 0; i < blocks; ++i)
             weights_.add(steps, {rows * i / blocks, rows * (i + 1) / blocks}, worker_);
@@ -381,6 +410,7 @@ class BackwardRun {
     const Recomputation again_;
     Scratch own_;
     WeightGradients weights_;
+    Real* const masked_;
     const Share share_;
 };
 

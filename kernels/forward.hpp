@@ -43,13 +43,15 @@ struct ForwardScratch {
     Scratch scratch;
     ForwardWeights weights;
     Size kept_steps;  // of the workspace
-    Real* workspace;
+    Real *workspace, *entering;
 
     ForwardScratch(const Forward<Real>& problem, Real* base)
         : scratch(base), weights(problem.layer, scratch) {
         const auto [T, B, I, H] = problem.layer.sizes;
         kept_steps = problem.workspace ? T : least(T, projected_steps(B, H));
         workspace = problem.workspace ? problem.workspace : scratch.take(kept_steps * B * 4 * H);
+        const Size width = entering_width(problem.layer);
+        entering = width ? scratch.take(B * width) : nullptr;
     }
 
     /// As many steps as stay in the cache between the projection and their use, of at least a few rows in
@@ -60,42 +62,62 @@ struct ForwardScratch {
     }
 };
 
-/// gx = x @ weight_ih.T + bias_ih, and for r and z bias_hh too.
+/// gx = x @ weight_ih.T + bias_ih, and for r and z bias_hh too; a mask comes before the biases.
 struct InputProjection : StepRows {
     const GatePanels<3>& panels;
     const Real* columns;
-    static constexpr int segments = 1;
+    static constexpr bool by_vector = false;
 
     InputProjection(const StepRows& rows, const ForwardWeights& weights)
         : StepRows(rows), panels(weights.input), columns(weights.packed_input) {}
-    GRUS_INLINE Size length(int) const { return panels.K; }
-    GRUS_INLINE const Real* at(const Row& row, int) const { return row.x; }
+    GRUS_INLINE const Real* at(const Row& row) const { return row.x; }
 
+    template <bool whole>
+    GRUS_INLINE V bias(int g, Size unit) const {
+        const V of_input = load<whole>(layer->bias_ih + g * H + unit, H - unit);
+        return g < 2 ? of_input + load<whole>(layer->bias_hh + g * H + unit, H - unit) : of_input;
+    }
     template <int, bool whole>
-    GRUS_INLINE void start(const Row&, Size p, V* sums) const {
-        const Size unit = panels.first_unit(p), units = H - unit;
-        for (int g = 0; g < 3; ++g) {
-            sums[g] = load<whole>(layer->bias_ih + g * H + unit, units);
-            if (g < 2) sums[g] += load<whole>(layer->bias_hh + g * H + unit, units);
-        }
+    GRUS_INLINE void start(const Row& row, Size p, V* sums) const {
+        for (int g = 0; g < 3; ++g) sums[g] = row.input_mask ? V{} : bias<whole>(g, panels.first_unit(p));
     }
     template <int R, int P, int, bool whole>
     GRUS_INLINE void finish(const Row* rows, Size p, const V* sums) const {
+        if (layer->input_mask) return finish_masked<R, P, whole>(rows, p, sums);
         for (int c = 0; c < R * P; ++c)
             for (int g = 0; g < 3; ++g) {
                 const Size unit = panels.first_unit(p + c % P);
                 store<whole>(rows[c / P].planes + g * H + unit, sums[c * 3 + g], H - unit);
             }
     }
+    template <int R, int P, bool whole>
+    void finish_masked(const Row* rows, Size p, const V* sums) const {
+        for (int c = 0; c < R * P; ++c)
+            for (int g = 0; g < 3; ++g) {
+                const Size unit = panels.first_unit(p + c % P), at = g * H + unit;
+                const V mask = load<whole>(rows[c / P].input_mask + at, H - unit);
+                store<whole>(rows[c / P].planes + at,
+                             multiply_add(sums[c * 3 + g], mask, bias<whole>(g, unit)), H - unit);
+            }
+    }
 };
+
+template <bool whole>
+GRUS_INLINE void write_special_state(const StepRows::Row& row, Size unit, V z, V n, Size units) {
+    if (row.idle) return store<whole>(row.h + unit, load<whole>(row.before + unit, units), units);
+    const V h_prev = row.h_prev<whole>(unit, units);
+    V h = next_state(z, n, h_prev);
+    if (row.zoneout) h = leave_state(load<whole>(row.zoneout + unit, units), h, h_prev);
+    store<whole>(row.h + unit, h, units);
+}
 
 /// The state after a step, where it is not there already.
 template <bool whole>
-GRUS_INLINE void write_state(const StepRows::Row& row, Size unit, V z, V n, V h_prev, Size units) {
+GRUS_INLINE void write_state(const StepRows::Row& row, Size unit, V z, V n, Size units) {
     if (!row.h) return;
-    V h = row.idle ? h_prev : next_state(z, n, h_prev);
-    if (row.zoneout && !row.idle) h = leave_state(load<whole>(row.zoneout + unit, units), h, h_prev);
-    store<whole>(row.h + unit, h, units);
+    if (row.special) [[unlikely]]
+        return write_special_state<whole>(row, unit, z, n, units);
+    store<whole>(row.h + unit, next_state(z, n, load<whole>(row.before + unit, units)), units);
 }
 
 /// (F1), (F2), (F3) and (F4) of rows that wait with their projected input.
@@ -104,15 +126,15 @@ struct StepAfter : StepRows {
     const Functions& functions;
     const GatePanels<3>& panels;
     const Real* columns;
-    static constexpr int segments = 1;
+    static constexpr bool by_vector = false;
+    Size apart = layer->recurrent_mask ? gate_stride(H) : 0;
 
     StepAfter(const StepRows& rows, const ForwardWeights& weights, const Functions& functions)
         : StepRows(rows),
           functions(functions),
           panels(weights.recurrent),
           columns(weights.packed_recurrent) {}
-    GRUS_INLINE Size length(int) const { return panels.K; }
-    GRUS_INLINE const Real* at(const Row& row, int) const { return row.h_prev; }
+    GRUS_INLINE const Real* at(const Row& row) const { return row.entering; }
 
     template <int, bool whole>
     GRUS_INLINE void start(const Row& row, Size p, V* sums) const {
@@ -133,8 +155,7 @@ struct StepAfter : StepRows {
         for (int c = 0; c < R * P; ++c) {
             const Row& row = rows[c / P];
             const Size unit = panels.first_unit(p + c % P), units = H - unit;
-            const V h_prev = load<whole>(row.h_prev + unit, units);
-            write_state<whole>(row, unit, z[c], n[c], h_prev, units);
+            write_state<whole>(row, unit, z[c], n[c], units);
             if (!keeps || row.idle) continue;
             Real* gates = row.planes + unit;
             store<whole>(gates, r[c], units);
@@ -151,15 +172,15 @@ struct StepBeforeGates : StepRows {
     const Functions& functions;
     const GatePanels<2>& panels;
     const Real* columns;
-    static constexpr int segments = 1;
+    static constexpr bool by_vector = false;
+    Size apart = layer->recurrent_mask ? gate_stride(H) : 0;
 
     StepBeforeGates(const StepRows& rows, const ForwardWeights& weights, const Functions& functions)
         : StepRows(rows),
           functions(functions),
           panels(weights.reset_and_update),
           columns(weights.packed_recurrent) {}
-    GRUS_INLINE Size length(int) const { return panels.K; }
-    GRUS_INLINE const Real* at(const Row& row, int) const { return row.h_prev; }
+    GRUS_INLINE const Real* at(const Row& row) const { return row.entering; }
 
     template <int, bool whole>
     GRUS_INLINE void start(const Row& row, Size p, V* sums) const {
@@ -176,7 +197,9 @@ struct StepBeforeGates : StepRows {
             if (row.idle) continue;
             store<whole>(row.planes + unit, r[c], units);
             store<whole>(row.planes + H + unit, z[c], units);
-            store<whole>(row.planes + 3 * H + unit, r[c] * load<whole>(row.h_prev + unit, units), units);
+            V reset = r[c] * row.template h_prev<whole>(unit, units);
+            if (row.mask) reset *= load<whole>(row.mask + 2 * H + unit, units);
+            store<whole>(row.planes + 3 * H + unit, reset, units);
         }
     }
 };
@@ -187,12 +210,11 @@ struct StepBeforeState : StepRows {
     const Functions& functions;
     const ColumnPanels& panels;
     const Real* columns;
-    static constexpr int segments = 1;
+    static constexpr bool by_vector = true;
 
     StepBeforeState(const StepRows& rows, const ForwardWeights& weights, const Functions& functions)
         : StepRows(rows), functions(functions), panels(weights.new_gate), columns(weights.packed_new) {}
-    GRUS_INLINE Size length(int) const { return panels.K; }
-    GRUS_INLINE const Real* at(const Row& row, int) const { return row.planes + 3 * H; }
+    GRUS_INLINE const Real* at(const Row& row) const { return row.planes + 3 * H; }
 
     template <int G, bool whole>
     GRUS_INLINE void start(const Row& row, Size p, V* sums) const {
@@ -202,24 +224,20 @@ struct StepBeforeState : StepRows {
                       load<whole>(layer->bias_hh + 2 * H + unit, units);
         }
     }
-    template <int R, int P, int G, bool whole>
-    GRUS_INLINE void finish(const Row* rows, Size p, const V* sums) const {
-        V n[R * P * G];
-        for (int c = 0; c < R * P * G; ++c) n[c] = new_before(functions, sums[c]);
-        for (int c = 0; c < R * P * G; ++c) {
-            const Row& row = rows[c / (P * G)];
-            const Size unit = panels.first_column(p + c / G % P) + c % G * W, units = H - unit;
-            const V h_prev = load<whole>(row.h_prev + unit, units),
-                    z = load<whole>(row.planes + H + unit, units);
-            write_state<whole>(row, unit, z, n[c], h_prev, units);
-            if (!row.idle) store<whole>(row.planes + 2 * H + unit, n[c], units);
-        }
+    template <bool whole>
+    GRUS_INLINE void finish_vector(const Row& row, Size unit, V sum) const {
+        const Size units = H - unit;
+        const V n = new_before(functions, sum);
+        write_state<whole>(row, unit, load<whole>(row.planes + H + unit, units), n, units);
+        if (!row.idle) store<whole>(row.planes + 2 * H + unit, n, units);
     }
 };
 
 /// What a worker computes of some steps.
 struct StepShare {
     Range rows, gates, columns;  // gates, columns: panels, of three gates and of the new gate alone
+
+    Range units(Size H) const { return {gates.first * W, least(H, gates.last * W)}; }
 };
 
 /// The equations of steps whose projected input is in their planes; `meet` is called where the units of
@@ -227,6 +245,10 @@ struct StepShare {
 template <class Functions, class Meet>
 GRUS_INLINE void take_steps(const StepRows& steps, const StepShare& own, const ForwardWeights& weights,
                             const Functions& functions, Meet meet) {
+    if (steps.entering) {
+        steps.prepare(own.rows, own.units(steps.H));
+        meet();
+    }
     if (steps.layer->form.reset == Reset::after)
         return run(StepAfter<Functions>(steps, weights, functions), own.rows, own.gates);
     run(StepBeforeGates<Functions>(steps, weights, functions), own.rows, own.gates);
@@ -253,7 +275,8 @@ void forward_steps(const Forward<Real>& problem, const ForwardScratch& scratch, 
                              {states.data, states.step, states.row},
                              states,
                              problem.workspace ? problem.workspace + lowest * B * 4 * H : scratch.workspace,
-                             problem.workspace != nullptr};
+                             problem.workspace != nullptr,
+                             scratch.entering};
         run(InputProjection(steps, weights), steps.all(), share.panels);
         for (Size i = 0; i < count; ++i) {
             take_steps(steps.only(layer.reverse ? count - 1 - i : i),

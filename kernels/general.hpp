@@ -18,8 +18,7 @@ namespace {
 inline bool is_plain(const Layer<Real>& layer) {
     const Formulation& form = layer.form;
     return form.reset != Reset::candidate && form.blocks == 1 && form.truncate < 0 &&
-           form.gradient_clip == 0 && !layer.gain_ih && !layer.decay.data && !layer.recurrent_mask &&
-           !layer.input_mask;
+           form.gradient_clip == 0 && !layer.gain_ih;
 }
 
 /// Planes of H numbers that the workspace has for a row.
@@ -54,7 +53,7 @@ class SomeRows {
     GRUS_INLINE explicit SomeRows(Size count) : count_(count) {}
     GRUS_INLINE FromTo& operator[](Size m) { return rows_[m]; }
     GRUS_INLINE const FromTo* filled() {
-        for (int m = 0; m < block_rows; ++m) rows_[count_ + m] = rows_[count_ - 1];
+        for (Size m = count_; m < grus::filled(count_); ++m) rows_[m] = rows_[count_ - 1];
         return rows_;
     }
     Size count() const { return count_; }
@@ -72,10 +71,9 @@ struct MultiplyRows {
     const Real* columns;
     const Real* start_values;  // [N]; null: zeros
     bool add;                  // to what out holds
-    static constexpr int segments = 1;
+    static constexpr bool by_vector = true;
 
-    GRUS_INLINE Size length(int) const { return panels.K; }
-    GRUS_INLINE const Real* at(const Row& row, int) const { return row.in + in_offset; }
+    GRUS_INLINE const Real* at(const Row& row) const { return row.in + in_offset; }
     template <int G, bool whole>
     GRUS_INLINE void start(const Row& row, Size p, V* sums) const {
         for (int v = 0; v < G; ++v) {
@@ -85,19 +83,9 @@ struct MultiplyRows {
                                      : V{};
         }
     }
-    template <int R, int P, int G, bool whole>
-    GRUS_INLINE void finish(const Row* rows, Size p, const V* sums) const {
-        for (int i = 0; i < P; ++i) {
-            const Size first = panels.first_column(p + i), left = panels.N - first;
-#pragma GCC unroll 8
-            for (int m = 0; m < R; ++m) {
-                if (rows[m].idle) continue;
-#pragma GCC unroll 3
-                for (int v = 0; v < G; ++v)
-                    store<whole>(rows[m].out + out_offset + first + v * W, sums[(m * P + i) * G + v],
-                                 left - v * W);
-            }
-        }
+    template <bool whole>
+    GRUS_INLINE void finish_vector(const Row& row, Size column, V sum) const {
+        if (!row.idle) store<whole>(row.out + out_offset + column, sum, panels.N - column);
     }
 };
 

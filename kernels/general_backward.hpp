@@ -579,7 +579,7 @@ class GeneralBackwardRun {
         Real* planes = steps.planes + ((t - steps.times.first) * steps.B + b) * planes_of(layer_) * H_;
         Real *apart = shared_.chunk.d_products_ih, *gain_terms = shared_.chunk.gain_terms;
         return {of.x,
-                room.h_prev ? room.h_prev + slot * H_ : of.h_prev,
+                room.h_prev ? room.h_prev + slot * H_ : of.before,
                 room.masked ? room.masked + slot * 3 * H_ : nullptr,
                 planes,
                 apart ? apart + slot * 3 * H_ : planes,

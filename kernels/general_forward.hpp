@@ -68,21 +68,18 @@ struct GeneralRoom {
                                Size slot) const {
         const Size H = layer.sizes.H;
         const StepRows::Row of = steps.row(t, b);
-        const auto at = [&](const Sequence<const Real>& sequence) {
-            return sequence.data ? sequence.data + t * sequence.step + b * sequence.row : nullptr;
-        };
         Real* planes = steps.planes + ((t - steps.times.first) * layer.sizes.B + b) * planes_of(layer) * H;
         return {of.x,
-                of.h_prev,
-                h_prev ? h_prev + slot * H : of.h_prev,
+                of.before,
+                h_prev ? h_prev + slot * H : of.before,
                 masked ? masked + slot * 3 * H : nullptr,
                 planes,
                 layer.gain_hh ? planes + products_hh * H : gh + slot * 3 * H,
                 of.h,
-                at(layer.decay),
-                at(layer.zoneout),
-                layer.recurrent_mask ? layer.recurrent_mask + b * 3 * H : nullptr,
-                layer.input_mask ? layer.input_mask + b * 3 * H : nullptr,
+                of.decay,
+                of.zoneout,
+                of.mask,
+                of.input_mask,
                 of.idle};
     }
 

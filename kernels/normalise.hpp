@@ -5,34 +5,49 @@
 /// Its two sums run over a row, so they can't keep to one lane each. Sixteen partial sums, whatever the width
 /// of a vector, give the same bits on every instruction set.
 
-#include "simd.hpp"
+#include "pack.hpp"
 
 namespace grus {
 namespace {
 
+/// Lane i gets what lane i + by held, and the last lanes what the first did.
+template <int by, int... lane>
+GRUS_INLINE V rotate(V a, std::integer_sequence<int, lane...>) {
+    return shuffle<(lane + by) % W...>(a, a);
+}
+
+/// The sum of all lanes, half by half.
+template <int half = W / 2>
+GRUS_INLINE Real lane_sum(V a) {
+    a += rotate<half>(a, std::make_integer_sequence<int, W>());
+    if constexpr (half > 1) return lane_sum<half / 2>(a);
+    return a[0];
+}
+
+/// The first lanes of a vector, and zeros.
+GRUS_INLINE V first_lanes(V a, Size lanes) {
+    alignas(vector_bytes) Real some[W] = {};
+    store(some, a, lanes);
+    return load(some);
+}
+
 /// The sum of visit(unit, lanes) over a row; a vector's lanes past the end are left out.
 template <class Visit>
 GRUS_INLINE Real row_sum(Size H, Visit visit) {
-    constexpr int lanes = 16;
-    V parts[lanes / W];
+    constexpr int count = 16 / W;
+    V parts[count];
 #pragma GCC unroll 8
-    for (int i = 0; i < lanes / W; ++i) parts[i] = V{};
-    for (Size unit = 0; unit < H; unit += lanes)
-        for (int i = 0; i < lanes / W; ++i) {
-            const Size at = unit + i * W, left = H - at;
-            if (left >= W) {
-                parts[i] += visit(at, Size(W));
-            } else if (left > 0) {
-                alignas(vector_bytes) Real some[W] = {};
-                store(some, visit(at, left), left);
-                parts[i] += load(some);
-            }
-        }
-    alignas(vector_bytes) Real sums[lanes];
-    for (int i = 0; i < lanes / W; ++i) store(sums + i * W, parts[i]);
-    for (int half = lanes / 2; half > 0; half /= 2)
-        for (int i = 0; i < half; ++i) sums[i] += sums[i + half];
-    return sums[0];
+    for (int i = 0; i < count; ++i) parts[i] = V{};
+    Size unit = 0;
+    for (; unit + 16 <= H; unit += 16)
+#pragma GCC unroll 8
+        for (int i = 0; i < count; ++i) parts[i] += visit(unit + i * W, Size(W));
+    for (int i = 0; unit < H; unit += W, ++i) parts[i] += first_lanes(visit(unit, H - unit), H - unit);
+#pragma GCC unroll 4
+    for (int half = count / 2; half > 0; half /= 2)
+#pragma GCC unroll 4
+        for (int i = 0; i < half; ++i) parts[i] += parts[i + half];
+    return lane_sum(parts[0]);
 }
 
 /// What brings a row of products to mean 0 and variance 1.

@@ -12,11 +12,8 @@ Session<Real>::Session(const std::vector<Layer<Real>>& layers, Real* states)
     : kernels_(&kernels<Real>()), states_(states), size_(layers.front().sizes.B * layers.front().sizes.H) {
     for (const Layer<Real>& layer : layers) {
         Forward<Real> problem{layer, {}, nullptr, false};
-        Size reals = 0;
-        for (const Real* decay : {states_, static_cast<Real*>(nullptr)}) {
-            problem.layer.decay = {decay, 0, layer.sizes.H};
-            reals = std::max(reals, kernels_->forward_scratch(problem));
-        }
+        problem.layer.decay = {states_, 0, layer.sizes.H};  // a step may have one, which takes more
+        const Size reals = kernels_->forward_scratch(problem);
         const std::size_t bytes = std::max(static_cast<std::size_t>(reals) * sizeof(Real), std::size_t{64});
         void* scratch = ::operator new(bytes, std::align_val_t{64});
         steps_.push_back({problem, std::unique_ptr<Real, Free>(static_cast<Real*>(scratch))});
@@ -34,21 +31,18 @@ void Session<Real>::step(const Sequence<const Real>& x, const Real* decay) {
 
 template <class Real>
 void Session<Real>::run(const Sequence<const Real>& x, const Real* decay, int from) {
-    const bool decays = decay != nullptr;
     Sequence<const Real> input = x;
     for (Size k = 0; k < layers(); ++k) {
         auto& [problem, scratch] = steps_[static_cast<std::size_t>(k)];
         const Size H = problem.layer.sizes.H;
         problem.layer.x = input;
         problem.layer.h0 = state(from, k);
-        problem.layer.decay = {decays ? decay + k * size_ : nullptr, 0, H};
+        problem.layer.decay = {decay ? decay + k * size_ : nullptr, 0, H};
         problem.states = {state(1 - from, k), 0, H};
-        problem.packed = problem.packed && decays == decays_;
         kernels_->forward(problem, scratch.get(), {0, 1, true, nullptr});
         problem.packed = true;
         input = {problem.states.data, 0, H};
     }
-    decays_ = decays;
 }
 
 template <class Real>

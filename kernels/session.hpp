@@ -53,7 +53,6 @@ class Session {
     Real* states_;
     Size size_;  // of a layer's states
     int half_ = 0;
-    bool decays_ = false;  // in the last step: the weights are packed for one or for the other
 };
 
 }  // namespace grus
