@@ -180,7 +180,7 @@ def test_a_layers_masks_come_in_their_order() -> None:
             np.testing.assert_array_equal(tape.masks[layer], drawn_by_twin(rng, 0.2, (6, 4, 10)))
         for run in tape.runs[2 * layer : 2 * layer + 2]:
             kept, _ = twin(words_of(rng), 0.1, 6 * 4 * 5)
-            np.testing.assert_array_equal(run.run.problem.masks.zoneout, kept.reshape(6, 4, 5))
+            np.testing.assert_array_equal(run.problem.masks.zoneout, kept.reshape(6, 4, 5))
 
 
 def test_a_rate_of_0_draws_nothing() -> None:
