@@ -191,8 +191,8 @@ struct StateBackward : BackwardStep<Functions> {
     GRUS_INLINE void add(const Row* rows, Size p, int gate, const V* sums, V* totals) const {
 #pragma GCC unroll 1
         for (int c = 0; c < R * P * G; ++c) {
-            const Size unit = panels.first_column(p + c / G % P) + c % G * W;
-            const Real* mask = rows[c / (P * G)].mask + gate * Base::H + unit;
+            const Size unit = panels.first_column(p + c / (R * G)) + c % G * W;
+            const Real* mask = rows[c / G % R].mask + gate * Base::H + unit;
             totals[c] = multiply_add(load<whole>(mask, Base::H - unit), sums[c], totals[c]);
         }
     }

@@ -66,8 +66,8 @@ GRUS_INLINE V magnitude(V x) { return V(Bits(x) & ~(sign_bit - Bits{})); }
 GRUS_INLINE V with_sign_of(V positive, V x) { return V(Bits(positive) | (Bits(x) & (sign_bit - Bits{}))); }
 
 /// NaN stays.
-GRUS_INLINE V at_least(V x, V bound) { return select(x < bound, bound, x); }
-GRUS_INLINE V at_most(V x, V bound) { return select(x > bound, bound, x); }
+GRUS_INLINE V at_least(V x, V bound) { return greater(bound, x); }
+GRUS_INLINE V at_most(V x, V bound) { return less(bound, x); }
 
 /// e^x = scale * (1 + fraction), with |fraction| < 1/2, for |x| <= most. At -most the scale is 0.
 struct Exponential {

@@ -86,17 +86,17 @@ struct InputProjection : StepRows {
         if (layer->input_mask) return finish_masked<R, P, whole>(rows, p, sums);
         for (int c = 0; c < R * P; ++c)
             for (int g = 0; g < 3; ++g) {
-                const Size unit = panels.first_unit(p + c % P);
-                store<whole>(rows[c / P].planes + g * H + unit, sums[c * 3 + g], H - unit);
+                const Size unit = panels.first_unit(p + c / R);
+                store<whole>(rows[c % R].planes + g * H + unit, sums[c * 3 + g], H - unit);
             }
     }
     template <int R, int P, bool whole>
     void finish_masked(const Row* rows, Size p, const V* sums) const {
         for (int c = 0; c < R * P; ++c)
             for (int g = 0; g < 3; ++g) {
-                const Size unit = panels.first_unit(p + c % P), at = g * H + unit;
-                const V mask = load<whole>(rows[c / P].input_mask + at, H - unit);
-                store<whole>(rows[c / P].planes + at,
+                const Size unit = panels.first_unit(p + c / R), at = g * H + unit;
+                const V mask = load<whole>(rows[c % R].input_mask + at, H - unit);
+                store<whole>(rows[c % R].planes + at,
                              multiply_add(sums[c * 3 + g], mask, bias<whole>(g, unit)), H - unit);
             }
     }
@@ -148,13 +148,13 @@ struct StepAfter : StepRows {
         V r[R * P], z[R * P], n[R * P];
         for (int c = 0; c < R * P; ++c) reset_and_update(functions, sums[c * 3], sums[c * 3 + 1], r[c], z[c]);
         for (int c = 0; c < R * P; ++c) {
-            const Size unit = panels.first_unit(p + c % P);
-            const V gx_n = load<whole>(rows[c / P].planes + 2 * H + unit, H - unit);
+            const Size unit = panels.first_unit(p + c / R);
+            const V gx_n = load<whole>(rows[c % R].planes + 2 * H + unit, H - unit);
             n[c] = new_after(functions, gx_n, r[c], sums[c * 3 + 2]);
         }
         for (int c = 0; c < R * P; ++c) {
-            const Row& row = rows[c / P];
-            const Size unit = panels.first_unit(p + c % P), units = H - unit;
+            const Row& row = rows[c % R];
+            const Size unit = panels.first_unit(p + c / R), units = H - unit;
             write_state<whole>(row, unit, z[c], n[c], units);
             if (!keeps || row.idle) continue;
             Real* gates = row.planes + unit;
@@ -192,8 +192,8 @@ struct StepBeforeGates : StepRows {
         V r[R * P], z[R * P];
         for (int c = 0; c < R * P; ++c) reset_and_update(functions, sums[c * 2], sums[c * 2 + 1], r[c], z[c]);
         for (int c = 0; c < R * P; ++c) {
-            const Row& row = rows[c / P];
-            const Size unit = panels.first_unit(p + c % P), units = H - unit;
+            const Row& row = rows[c % R];
+            const Size unit = panels.first_unit(p + c / R), units = H - unit;
             if (row.idle) continue;
             store<whole>(row.planes + unit, r[c], units);
             store<whole>(row.planes + H + unit, z[c], units);

@@ -51,7 +51,7 @@ struct PackedRows {
     GRUS_INLINE Real operator()(int m, Size k, int, int) const { return at[k * R + m]; }
 };
 
-/// sums[m][p][g] += the sum over k of a(m, k, p, g) * columns[p][k][g], for R rows, P panels, G vectors each.
+/// sums[p][m][g] += the sum over k of a(m, k, p, g) * columns[p][k][g], for R rows, P panels, G vectors each.
 /// The chain goes on from what sums holds or, `apart`, starts from zero and is added to that at the end.
 template <int R, int P, int G, bool apart = false, class A>
 __attribute__((noinline)) void add_product(V* __restrict sums, A a, const Real* __restrict columns,
@@ -60,7 +60,7 @@ __attribute__((noinline)) void add_product(V* __restrict sums, A a, const Real* 
 #pragma GCC unroll 8
     for (int m = 0; m < R; ++m)
 #pragma GCC unroll 12
-        for (int c = 0; c < P * G; ++c) sum[m][c] = apart ? V{} : sums[m * P * G + c];
+        for (int c = 0; c < P * G; ++c) sum[m][c] = apart ? V{} : sums[(c / G * R + m) * G + c % G];
     for (Size k = 0; k < K; ++k, columns += G * W) {
 #pragma GCC unroll 4
         for (int p = 0; p < P; ++p) {
@@ -78,7 +78,8 @@ __attribute__((noinline)) void add_product(V* __restrict sums, A a, const Real* 
     for (int m = 0; m < R; ++m)
 #pragma GCC unroll 12
         for (int c = 0; c < P * G; ++c)
-            sums[m * P * G + c] = apart ? sums[m * P * G + c] + sum[m][c] : sum[m][c];
+            sums[(c / G * R + m) * G + c % G] =
+                apart ? sums[(c / G * R + m) * G + c % G] + sum[m][c] : sum[m][c];
 }
 
 /// Not `= {}`, which becomes a slow `rep stos`.
@@ -102,8 +103,8 @@ GRUS_INLINE void finish(const Job& job, const typename Job::Row* rows, Size p, c
     } else {
 #pragma GCC unroll 1  // the processor overlaps what the compiler would only write out
         for (int c = 0; c < R * P * G; ++c) {
-            const Size column = job.panels.first_column(p + c / G % P) + c % G * W;
-            const auto& row = rows[c / (P * G)];
+            const Size column = job.panels.first_column(p + c / (R * G)) + c % G * W;
+            const auto& row = rows[c / G % R];
             if constexpr (whole) {
                 job.template finish_vector<true>(row, column, sums[c]);
             } else {
@@ -114,17 +115,17 @@ GRUS_INLINE void finish(const Job& job, const typename Job::Row* rows, Size p, c
 }
 
 /// Where a block is not full; on its own, because that is rare.
-template <int P, int G, bool whole, class Job>
+template <int G, bool whole, class Job>
 __attribute__((noinline)) void finish_row(const Job& job, const typename Job::Row* row, Size p,
                                           const V* sums) {
-    finish<1, P, G, whole>(job, row, p, sums);
+    finish<1, 1, G, whole>(job, row, p, sums);
 }
 
 /// The sums of a job whose numbers are one chain of k each.
 template <int R, int P, int G, bool whole, class Job>
 GRUS_INLINE void multiply(const Job& job, const typename Job::Row* rows, Size p, V (&sums)[R * P * G]) {
     for (int m = 0; m < R; ++m)
-        for (int i = 0; i < P; ++i) job.template start<G, whole>(rows[m], p + i, sums + (m * P + i) * G);
+        for (int i = 0; i < P; ++i) job.template start<G, whole>(rows[m], p + i, sums + (i * R + m) * G);
     const Real* columns = job.columns + job.panels.offset(p);
     const Size size = job.panels.size(p), K = job.panels.K;
     if constexpr (requires { job.apart; })
@@ -197,7 +198,7 @@ void run_block(const Job& job, const typename Job::Row* rows, Size count, Size p
         clear_sums(sums);
     } else if constexpr (requires { job.parts; }) {
         for (int m = 0; m < R; ++m)
-            for (int i = 0; i < P; ++i) job.template start<G, whole>(rows[m], p + i, sums + (m * P + i) * G);
+            for (int i = 0; i < P; ++i) job.template start<G, whole>(rows[m], p + i, sums + (i * R + m) * G);
         if constexpr (R * P > 1) {
             multiply_parts<R, P, G, whole>(job, rows, p, sums);
         } else if (job.parts == 3) {
@@ -209,7 +210,8 @@ void run_block(const Job& job, const typename Job::Row* rows, Size count, Size p
         multiply<R, P, G, whole>(job, rows, p, sums);
     }
     if (count >= R) return finish<R, P, G, whole>(job, rows, p, sums);
-    for (Size m = 0; m < count; ++m) finish_row<P, G, whole>(job, rows + m, p, sums + m * P * G);
+    for (int i = 0; i < P; ++i)
+        for (Size m = 0; m < count; ++m) finish_row<G, whole>(job, rows + m, p + i, sums + (i * R + m) * G);
 }
 
 /// A job whose `Functions` are compact has no form of its own for whole panels: it asks for each vector.
@@ -280,27 +282,32 @@ __attribute__((noinline)) void add_product_of_one(V* __restrict sums, const Rows
     for (int i = 0; i < 2 * R; ++i) sums[i * G] = sum[i / R][i % R];
 }
 
-/// Two panels, no lane past the last column, of a block of rows that hold numbers of their own for each
-/// vector.
+/// Two panels, no lane past the last column, of a block of rows: their ends together are long enough to keep
+/// the processor busy. Where the rows hold numbers of their own for each vector, these are taken one by one.
 template <int G, class Job>
 void run_pair(const Job& job, const typename Job::Row* rows, Size count, Size p) {
     constexpr int R = block_rows;
-    V sums[2][R * G];
-    for (int i = 0; i < 2; ++i)
-        for (int m = 0; m < R; ++m) job.template start<G, !is_compact<Job>>(rows[m], p + i, sums[i] + m * G);
-    const Real* columns = job.columns + job.panels.offset(p);
-    for (int g = 0; g < G; ++g) {
-        Rows<R> numbers;
-        for (int m = 0; m < R; ++m) numbers.at[m] = job.at(rows[m]) + g * job.apart;
-        add_product_of_one<R, G>(sums[0] + g, numbers, columns + g * W, job.panels.size(p), job.panels.K);
+    constexpr bool whole = !is_compact<Job>;
+    V sums[2 * R * G];
+    Rows<R> numbers;
+    for (int m = 0; m < R; ++m) {
+        numbers.at[m] = job.at(rows[m]);
+        for (int i = 0; i < 2; ++i) job.template start<G, whole>(rows[m], p + i, sums + (i * R + m) * G);
     }
-    for (int i = 0; i < 2; ++i)
-        if (count >= R) {
-            finish<R, 1, G, !is_compact<Job>>(job, rows, p + i, sums[i]);
-        } else {
-            for (Size m = 0; m < count; ++m)
-                finish_row<1, G, !is_compact<Job>>(job, rows + m, p + i, sums[i] + m * G);
+    const Real* columns = job.columns + job.panels.offset(p);
+    const Size size = job.panels.size(p), K = job.panels.K;
+    if (job.apart) {
+        for (int g = 0; g < G; ++g) {
+            add_product_of_one<R, G>(sums + g, numbers, columns + g * W, size, K);
+            for (int m = 0; m < R; ++m) numbers.at[m] += job.apart;
         }
+    } else {
+        for (int i = 0; i < 2; ++i)
+            add_product<R, 1, G>(sums + i * R * G, numbers, columns + i * size, size, K);
+    }
+    if (count >= R) return finish<R, 2, G, whole>(job, rows, p, sums);
+    for (int i = 0; i < 2; ++i)
+        for (Size m = 0; m < count; ++m) finish_row<G, whole>(job, rows + m, p + i, sums + (i * R + m) * G);
 }
 
 /// Rows that so many take when the last block is filled.
@@ -315,7 +322,7 @@ void run_rows(const Job& job, const typename Job::Row* rows, Size count, Range p
     const Size rest = count % block_rows, blocked = rest > half_rows ? count : count - rest;
     Size p = panels.first;
     if constexpr (requires { job.apart; })
-        for (; p + 2 <= panels.last && job.apart && job.panels.whole(p + 1); p += 2)
+        for (; p + 2 <= panels.last && job.panels.whole(p + 1); p += 2)
             for (Size m = 0; m < blocked; m += block_rows)
                 run_pair<std::remove_cvref_t<decltype(job.panels)>::fixed_width>(
                     job, rows + m, least(block_rows, count - m), p);

@@ -7,7 +7,7 @@
 /// that could leave a function behind is used: a shared symbol compiled for a wide instruction set would be
 /// run on processors without it. `GRUS_REAL` is float or double.
 
-#if defined(__FMA__)
+#if defined(__x86_64__)
 #include <immintrin.h>
 #elif defined(__aarch64__)
 #include <arm_neon.h>
@@ -106,6 +106,39 @@ GRUS_INLINE void prefetch(const Real* from, Size count) {
 
 /// In every lane, one of two values; a comparison with NaN is false.
 GRUS_INLINE V select(Words condition, V if_true, V if_false) { return condition ? if_true : if_false; }
+
+/// The greater of two; the second where one is NaN or both are zeros. Compilers make a comparison and a
+/// choice of it when it is written with `select`, which takes twice as long.
+GRUS_INLINE V greater(V a, V b) {
+#if defined(__AVX512F__)
+    if constexpr (single) return V(_mm512_max_ps(__m512(a), __m512(b)));
+    return V(_mm512_max_pd(__m512d(a), __m512d(b)));
+#elif defined(__AVX2__)
+    if constexpr (single) return V(_mm256_max_ps(__m256(a), __m256(b)));
+    return V(_mm256_max_pd(__m256d(a), __m256d(b)));
+#elif defined(__x86_64__)
+    if constexpr (single) return V(_mm_max_ps(__m128(a), __m128(b)));
+    return V(_mm_max_pd(__m128d(a), __m128d(b)));
+#else
+    return select(a > b, a, b);
+#endif
+}
+
+/// The less of two, in the same way.
+GRUS_INLINE V less(V a, V b) {
+#if defined(__AVX512F__)
+    if constexpr (single) return V(_mm512_min_ps(__m512(a), __m512(b)));
+    return V(_mm512_min_pd(__m512d(a), __m512d(b)));
+#elif defined(__AVX2__)
+    if constexpr (single) return V(_mm256_min_ps(__m256(a), __m256(b)));
+    return V(_mm256_min_pd(__m256d(a), __m256d(b)));
+#elif defined(__x86_64__)
+    if constexpr (single) return V(_mm_min_ps(__m128(a), __m128(b)));
+    return V(_mm_min_pd(__m128d(a), __m128d(b)));
+#else
+    return select(a < b, a, b);
+#endif
+}
 
 /// a * b + c in one rounding where the instruction set has it. Only what says so is fused: the compiler, left
 /// to choose (-ffp-contract=fast), chooses differently for the same expression in different surroundings.
