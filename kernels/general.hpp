@@ -2,10 +2,9 @@
 
 /// @file A layer with options: what the general forward and backward share.
 ///
-/// A plain layer, whatever its activations, finishes its gates while their sums are in registers
-/// (`forward.hpp`, `backward.hpp`). With any other option the products are stored, and the gates are finished
-/// in passes over rows, which read any option there is: a few loads more for each vector, against thousands
-/// of multiply-adds.
+/// A plain layer finishes its gates while their sums are in registers (`forward.hpp`, `backward.hpp`). For any
+/// other the products are stored, and the gates are finished in passes over rows, which read any option there
+/// is: a few loads more for each vector, against thousands of multiply-adds.
 
 #include "gates.hpp"
 #include "normalise.hpp"
@@ -14,7 +13,7 @@
 namespace grus {
 namespace {
 
-/// Whether the fused kernels can run it: nothing beyond what `Steps` knows.
+/// Whether the fused kernels can run it: what they know is in `StepRows::Row`.
 inline bool is_plain(const Layer<Real>& layer) {
     const Formulation& form = layer.form;
     return form.reset != Reset::candidate && form.blocks == 1 && form.truncate < 0 &&
