@@ -11,7 +11,7 @@ import numpy as np
 
 from grus import _check, _core, _native, reference
 from grus.equations import Gates
-from grus.reference import SequenceGradients
+from grus.reference import Entered
 
 Array = np.ndarray[Any, np.dtype[Any]]
 
@@ -25,7 +25,7 @@ class Engine(Protocol):
 
     def sequences_forward(self, calls: Sequence[tuple[Array, Any, bool]]) -> tuple[list[Array], Sequence[Any]]: ...
 
-    def sequences_backward(self, calls: Sequence[tuple[Any, ...]]) -> list[SequenceGradients]: ...
+    def sequences_backward(self, calls: Sequence[tuple[Any, ...]]) -> list[Entered]: ...
 
     def gates_of(self, saved: Any) -> Gates: ...
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -20,20 +21,20 @@ class Layout(NamedTuple):
     steps: int
     batch: int
 
-    @classmethod
-    def of(cls, x: Array, input_size: int, batch_first: bool) -> Layout:
+    @staticmethod
+    def of(x: Array, input_size: int, batch_first: bool) -> Layout:
         """The layout of x, after checking its shape."""
         shape = x.shape
         if len(shape) == 2:
             if shape[1] != input_size:
                 why = f"input_size is {input_size} and x has no batch axis"
                 _check.shaped("x", x, ("T", input_size), why)
-            return cls(batch_first, False, shape[0], 1)
+            return _layout(batch_first, False, shape[0], 1)
         if len(shape) != 3 or shape[2] != input_size:
             expected = ("B", "T", input_size) if batch_first else ("T", "B", input_size)
             _check.shaped("x", x, expected, f"input_size is {input_size}")
         first, second, _ = shape
-        return cls(True, True, second, first) if batch_first else cls(False, True, first, second)
+        return _layout(True, True, second, first) if batch_first else _layout(False, True, first, second)
 
     @property
     def is_time_major(self) -> bool:
@@ -111,3 +112,6 @@ class Layout(NamedTuple):
         if not self.batched:
             return (self.steps,)
         return (self.batch, self.steps) if self.batch_first else (self.steps, self.batch)
+
+
+_layout = lru_cache(maxsize=64)(Layout)  # to make one takes twice as long

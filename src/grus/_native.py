@@ -15,7 +15,7 @@ from grus import _core
 from grus.activations import Activation
 from grus.equations import Formulation, Gates, Weights
 from grus.parameters import OwnWeights
-from grus.reference import Problem, SequenceGradients, reset_before
+from grus.reference import Entered, Problem, reset_before
 
 Array = np.ndarray[Any, np.dtype[Any]]
 _WHOLE = 0x0101  # NumPy's flags: C_CONTIGUOUS and ALIGNED
@@ -45,7 +45,7 @@ def sequences_forward(calls: Sequence[tuple[Array, Problem, bool]]) -> tuple[lis
     return ends, made
 
 
-def sequences_backward(calls: Sequence[tuple[Any, ...]]) -> list[SequenceGradients]:
+def sequences_backward(calls: Sequence[tuple[Any, ...]]) -> list[Entered]:
     """As :func:`grus.reference.sequences_backward`."""
     made, results = [], []
     for d_states, d_h_n, states, saved, problem, dh0, d_weights, with_x in calls:
@@ -55,13 +55,14 @@ def sequences_backward(calls: Sequence[tuple[Any, ...]]) -> list[SequenceGradien
         d_reset_state = None if steps.reset is None else np.empty(dh0.shape, dtype)
         d_decay = None if steps.decay is None else np.empty(states.shape, dtype)
         forward = forward_call(problem, states, False) if saved is None else saved
-        filled = dx, dh0, d_weights, d_reset_state, d_decay
-        backward = _KINDS[dtype].backward
+        kind = _KINDS[dtype].backward
         try:
-            made.append(backward(forward, d_states, d_h_n, *filled))
+            call = kind(forward, d_states, d_h_n, dx, dh0, d_weights, d_reset_state, d_decay)
         except TypeError:  # one of the gradients given does not lie as the kernels take it
-            made.append(backward(forward, _rows(d_states), _whole(d_h_n), *filled))
-        results.append(SequenceGradients(*filled))
+            d_states, d_h_n = _rows(d_states), _whole(d_h_n)
+            call = kind(forward, d_states, d_h_n, dx, dh0, d_weights, d_reset_state, d_decay)
+        made.append(call)
+        results.append((dx, d_reset_state, d_decay))
     made[0].run(made[1] if len(made) == 2 else None)
     return results
 
@@ -85,7 +86,8 @@ def forward_call(problem: Problem, states: Array, keep: bool) -> _core.Forward:
         reset_state = None
     else:
         reset = _whole(reset_before(problem.steps))
-    valid = _whole(valid)
+    if valid is not None:
+        valid = _whole(valid)
     forward, cell = _KINDS[x.dtype].forward, _cell(weights, form)
     try:
         return forward(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import cache
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -12,7 +13,7 @@ from grus._layout import Layout
 from grus._masks import Fixed, Rates, layer_input_mask, zoneout_mask
 from grus.equations import NO_MASKS, Formulation, Masks
 from grus.functional import backward_runs
-from grus.parameters import Parameters, gru_part, gru_weights, suffix
+from grus.parameters import Parameters, gru_parts, gru_weights, suffix
 from grus.reference import Problem, Steps
 
 if TYPE_CHECKING:
@@ -125,33 +126,31 @@ def stack_backward(
     stack: Stack, tape: Tape, d_output: Array, d_h_n: Array, gradients: Parameters, with_x: bool = True
 ) -> Gradients:
     """d_output (T, B, directions*H) and d_h_n (layers*directions, B, H) give the gradients of all that entered."""
-    D, given = stack.directions, tape.given
-    d_x: Any = d_output
+    D, given, d_x = stack.directions, tape.given, d_output
     d_h0, d_reset_state, d_decay = np.empty(d_h_n.shape, d_h_n.dtype), None, None
     if tape.runs[0].problem.steps.reset is not None:
         d_reset_state = np.empty(d_h_n.shape, d_h_n.dtype)
     for layer in range(stack.num_layers - 1, -1, -1):
-        own = slice(layer * D, layer * D + D)
-        d_weights = [gru_part(gradients, layer, 0)]
-        if D == 2:
-            d_weights.append(gru_part(gradients, layer, 1))
-        runs = backward_runs(tape.runs[own], d_x, d_h_n[own], d_h0[own], d_weights, with_x or layer > 0)
-        d_x, mask = runs[0].x, tape.masks[layer]
+        first = layer * D
+        d_weights = gru_parts(gradients, layer, D)
+        runs = backward_runs(tape.runs[first : first + D], d_x, d_h_n, d_h0, d_weights, with_x or layer > 0, first)
+        d_x, mask = runs[0][0], tape.masks[layer]
         if D == 2 and d_x is not None:
-            d_x += runs[1].x
+            d_x += runs[1][0]
         if mask is not None:
             d_x = d_x * mask
-        for i, run in enumerate(runs, start=layer * D):
+        for i, (_, of_reset_state, of_decay) in enumerate(runs, first):
             if d_reset_state is not None:
-                d_reset_state[i] = run.reset_state
-            if run.decay is not None:
-                d_decay = run.decay if d_decay is None else d_decay + run.decay
-    if given is not None and given.fixed is not None:
-        _drop_weight_gradients(gradients, given.fixed, D)
-    if given is not None and stack.learn_h0:
-        _learned_gradients(given, d_h0, d_reset_state, D, gradients)
-    if d_decay is not None and given is not None and given.shared_decay:
-        d_decay = d_decay.sum(axis=-1, keepdims=True)
+                d_reset_state[i] = of_reset_state
+            if of_decay is not None:
+                d_decay = of_decay if d_decay is None else d_decay + of_decay
+    if given is not None:
+        if given.fixed is not None:
+            _drop_weight_gradients(gradients, given.fixed, D)
+        if stack.learn_h0:
+            _learned_gradients(given, d_h0, d_reset_state, D, gradients)
+        if given.shared_decay and d_decay is not None:
+            d_decay = d_decay.sum(axis=-1, keepdims=True)
     return Gradients(d_x, d_h0, gradients, d_reset_state, d_decay)
 
 
@@ -176,10 +175,9 @@ def decay_of_units(decay: Array, hidden_size: int) -> Array:
 def learned_states(parameters: Parameters, num_layers: int, directions: int, batch: int) -> Array:
     """(layers*directions, B, H): the learned first states, the same in each row."""
     count = num_layers * directions
-    learned = [parameters[f"h0{suffix(*divmod(i, directions))}"] for i in range(count)]
-    states = np.empty((count, batch, len(learned[0])), parameters.dtype)
+    states = np.empty((count, batch, *parameters[_h0_name(0, directions)].shape), parameters.dtype)
     for i in range(count):
-        states[i] = learned[i]
+        states[i] = parameters[_h0_name(i, directions)]
     return states
 
 
@@ -188,10 +186,17 @@ def _learned_gradients(
 ) -> None:
     """Fill those of the learned first states: sums over the rows of the states that they were used for."""
     for i in range(len(d_h0)):
-        d = gradients[f"h0{suffix(*divmod(i, directions))}"]
-        if given.learned_h0:
-            np.add.reduce(d_h0[i], axis=0, out=d)
-        else:
+        d = gradients[_h0_name(i, directions)]
+        if not given.learned_h0:
             d[...] = 0
+        elif d_h0.shape[1] == 1:  # NumPy's sum of one row would take a tenth of a pass
+            d[...] = d_h0[i, 0]
+        else:
+            np.add.reduce(d_h0[i], axis=0, out=d)
         if given.learned_reset_state and d_reset_state is not None:
             d += d_reset_state[i].sum(axis=0)
+
+
+@cache
+def _h0_name(i: int, directions: int) -> str:
+    return f"h0{suffix(*divmod(i, directions))}"

@@ -15,7 +15,7 @@ from grus import _check, reference
 from grus._engine import Engine, engine
 from grus._formulation import ActivationLike, formulated
 from grus.equations import NO_MASKS, Formulation, Masks, Weights
-from grus.reference import Problem, SequenceGradients, Steps
+from grus.reference import Entered, Problem, Steps
 
 Array = np.ndarray[Any, np.dtype[Any]]
 SAVES = ("gates", "outputs")
@@ -283,9 +283,11 @@ def gru_backward(tape: Tape, d_output: Array | None = None, d_h_n: Array | None 
     if tape.given.bias_ih is None:
         weights = weights._replace(bias_ih=None, bias_hh=None)  # type: ignore[arg-type]
     d_weights = np.empty(sum([w.size for w in weights if w is not None]), dtype)
-    (d,) = backward_runs([tape], d_output, [d_h_n], [np.empty(h0.shape, dtype)], [d_weights])
-    d_reset_state = None if problem.steps.reset is None else d.reset_state
-    return GRUGradients(d.x, d.h0, _taken_apart(d_weights, weights), d_reset_state, d.decay)
+    d_h0 = np.empty(h0.shape, dtype)
+    ((d_x, d_reset_state, d_decay),) = backward_runs([tape], d_output, [d_h_n], [d_h0], [d_weights])
+    if problem.steps.reset is None:
+        d_reset_state = None
+    return GRUGradients(d_x, d_h0, _taken_apart(d_weights, weights), d_reset_state, d_decay)
 
 
 def _taken_apart(d_weights: Array, weights: Weights) -> GRUParams:
@@ -331,12 +333,16 @@ def forward_runs(
 def backward_runs(
     tapes: Sequence[Tape],
     d_output: Array,
-    d_h_n: Array | Sequence[Array],
-    d_h0: Array | Sequence[Array],
+    d_h_n: Sequence[Array] | Array,
+    d_h0: Sequence[Array] | Array,
     d_weights: Sequence[Array],
     with_x: bool = True,
-) -> list[SequenceGradients]:
-    """The gradients of each run: h0's go into ``d_h0``, the weights' into ``d_weights``; x's if ``with_x``."""
+    first: int = 0,
+) -> list[Entered]:
+    """The gradients of each run: h0's go into ``d_h0``, the weights' into ``d_weights``; x's if ``with_x``.
+
+    ``first`` is the place of the first run in ``d_h_n`` and ``d_h0``.
+    """
     lengths = tapes[0].lengths
     d_states = d_output if lengths is None else _visible(d_output, lengths)
     calls = []
@@ -345,7 +351,8 @@ def backward_runs(
         problem = tape.problem
         H = problem.h0.shape[1]
         d_own = d_states if len(tapes) == 1 else d_states[..., i * H : (i + 1) * H]
-        calls.append((d_own, d_h_n[i], tape.states, tape.saved, problem, d_h0[i], d_weights[i], with_x))
+        own = tape.states, tape.saved, problem
+        calls.append((d_own, d_h_n[first + i], *own, d_h0[first + i], d_weights[i], with_x))
     return tapes[0].engine.sequences_backward(calls)
 
 

@@ -618,7 +618,8 @@ class GRU:
         x = _check.floating("x", x, self.dtype, "that is this GRU's dtype")
         layout = Layout.of(x, self.input_size, self.batch_first)
         checked, steps, shared = None, PLAIN_STEPS[self.reverse], False
-        _check.reset_state_with_reset(reset_state, reset)
+        if reset_state is not None:
+            _check.reset_state_with_reset(reset_state, reset)
         own_h0, own_reset_state = h0 is None, reset is not None and reset_state is None
         h0 = self._states("h0", h0, layout)
         if lengths is not None or mask is not None or reset is not None:

@@ -47,7 +47,7 @@ class Parameters(Mapping[str, Array]):
         self.size = stops[-1]
         places = [slice(start, stop) for start, stop in pairwise(stops)]
         self._places = dict(zip(self.shapes, places, strict=True))
-        self._parts: dict[tuple[int, int], slice] = {}  # of a GRU's layers and directions, see gru_part
+        self._parts: dict[int, list[slice]] = {}  # of a GRU's layers, see gru_parts
         self._lie_on(np.zeros(self.size, self.dtype) if flat is None else self._buffer(flat))
 
     def _lie_on(self, flat: Array) -> None:
@@ -189,14 +189,19 @@ def gru_weights(parameters: Parameters, layer: int, direction: int) -> Weights:
     return kept
 
 
-def gru_part(parameters: Parameters, layer: int, direction: int) -> Array:
-    """The same as one vector: the part of the buffer on which they lie, one after the other."""
-    part = parameters._parts.get((layer, direction))
-    if part is None:
-        end = suffix(layer, direction)
-        places = [place for f in Weights._fields if (place := parameters._places.get(f"{f}{end}")) is not None]
-        part = parameters._parts[layer, direction] = slice(places[0].start, places[-1].stop)
-    return parameters.flat[part]
+def gru_parts(parameters: Parameters, layer: int, directions: int) -> list[Array]:
+    """The same of each direction as one vector: the part of the buffer on which they lie, one after the other."""
+    parts = parameters._parts.get(layer)
+    if parts is None:  # put there whole: other threads may look for it
+        parts = parameters._parts[layer] = [_part(parameters, layer, direction) for direction in range(directions)]
+    flat = parameters.flat
+    return [flat[part] for part in parts]
+
+
+def _part(parameters: Parameters, layer: int, direction: int) -> slice:
+    places, end = parameters._places, suffix(layer, direction)
+    own = [places[name] for field in Weights._fields if (name := f"{field}{end}") in places]
+    return slice(own[0].start, own[-1].stop)
 
 
 def orthogonal(rng: np.random.Generator, rows: int, columns: int) -> Array:

@@ -40,10 +40,10 @@ class Steps(NamedTuple):
 class SequenceGradients(NamedTuple):
     """The gradients of everything that enters a sequence."""
 
-    x: Array | None  # None where it was not asked for
+    x: Array
     h0: Array
-    weights: Any  # Weights, or of an engine the vector of them that it was given
-    reset_state: Array | None  # an engine may leave it out where nothing is reset
+    weights: Weights
+    reset_state: Array  # zeros where nothing is reset
     decay: Array | None  # None where there is none
 
 
@@ -60,6 +60,8 @@ class Problem(NamedTuple):
 
 # --------------------------------------------------------------------------------------------------- an engine
 
+Entered = tuple[Any, Any, Any]  # the gradients of x, of the reset_state and of the decay; None where there is none
+
 
 def sequences_forward(calls: Sequence[tuple[Array, Problem, bool]]) -> tuple[list[Array], list[Gates | None]]:
     """:func:`sequence_forward` of each call, a tuple of its arguments: the directions of a layer.
@@ -70,11 +72,12 @@ def sequences_forward(calls: Sequence[tuple[Array, Problem, bool]]) -> tuple[lis
     return [h_n for h_n, _ in results], [gates for _, gates in results]
 
 
-def sequences_backward(calls: Sequence[tuple[Any, ...]]) -> list[SequenceGradients]:
+def sequences_backward(calls: Sequence[tuple[Any, ...]]) -> list[Entered]:
     """:func:`sequence_backward` of each call, a tuple of its arguments, and of three more.
 
     They are where h0's gradient goes; the vector that those of the weights go into, one after the other, without a
-    place for the biases' where a layer has none; and whether x's is asked for.
+    place for the biases' where a layer has none; and whether x's is asked for. The others are returned; an engine
+    may leave out the reset_state's where nothing is reset.
     """
     results = []
     for *call, d_h0, out, with_x in calls:
@@ -84,7 +87,7 @@ def sequences_backward(calls: Sequence[tuple[Any, ...]]) -> list[SequenceGradien
         if sum(map(len, parts)) > len(out):
             del parts[2:4]
         np.concatenate(parts, out=out)
-        results.append(d._replace(h0=d_h0, weights=out, x=d.x if with_x else None))
+        results.append((d.x if with_x else None, d.reset_state, d.decay))
     return results
 
 
