@@ -281,12 +281,18 @@ class GeneralWeightGradients {
     template <class Row>
     void add_sums(Size rows, Size count, Row row, Real* to) const {
         const Range own = share(count, block_rows, worker_);
-        for (Size at = own.first; at < own.last; at += W) {
-            const Size lanes = own.last - at;
-            V sum{};
-            for (Size k = 0; k < rows; ++k) sum += load(row(k) + at, lanes);
-            store(to + at, load(to + at, lanes) + sum, lanes);
-        }
+        Size at = own.first;
+        for (; at + 4 * W <= own.last; at += 4 * W) add_sums<4>(rows, row, to, at, 4 * W);
+        for (; at < own.last; at += W) add_sums<1>(rows, row, to, at, own.last - at);
+    }
+    /// Of some vectors together: each is a chain of additions.
+    template <int vectors, class Row>
+    GRUS_INLINE void add_sums(Size rows, Row row, Real* to, Size at, Size lanes) const {
+        V sum[vectors] = {};
+        for (Size k = 0; k < rows; ++k)
+            for (int v = 0; v < vectors; ++v) sum[v] += load(row(k) + at + v * W, lanes - v * W);
+        for (int v = 0; v < vectors; ++v)
+            store(to + at + v * W, load(to + at + v * W, lanes - v * W) + sum[v], lanes - v * W);
     }
 
     const Backward<Real>& problem_;

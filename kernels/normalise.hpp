@@ -31,23 +31,34 @@ GRUS_INLINE V first_lanes(V a, Size lanes) {
     return load(some);
 }
 
-/// The sum of visit(unit, lanes) over a row; a vector's lanes past the end are left out.
-template <class Visit>
-GRUS_INLINE Real row_sum(Size H, Visit visit) {
+/// The sums over a row of the terms that visit(unit, lanes, terms) gives; a vector's lanes past the end are
+/// left out.
+template <int N, class Visit>
+GRUS_INLINE void row_sums(Size H, Real (&sums)[N], Visit visit) {
     constexpr int count = 16 / W;
-    V parts[count];
-#pragma GCC unroll 8
-    for (int i = 0; i < count; ++i) parts[i] = V{};
+    V parts[N][count], terms[N];
+#pragma GCC unroll 24
+    for (int i = 0; i < N * count; ++i) parts[i / count][i % count] = V{};
     Size unit = 0;
     for (; unit + 16 <= H; unit += 16)
 #pragma GCC unroll 8
-        for (int i = 0; i < count; ++i) parts[i] += visit(unit + i * W, Size(W));
-    for (int i = 0; unit < H; unit += W, ++i) parts[i] += first_lanes(visit(unit, H - unit), H - unit);
+        for (int i = 0; i < count; ++i) {
+            visit(unit + i * W, Size(W), terms);
+#pragma GCC unroll 3
+            for (int n = 0; n < N; ++n) parts[n][i] += terms[n];
+        }
+    for (int i = 0; unit < H; unit += W, ++i) {
+        visit(unit, H - unit, terms);
+        for (int n = 0; n < N; ++n) parts[n][i] += first_lanes(terms[n], H - unit);
+    }
+#pragma GCC unroll 3
+    for (int n = 0; n < N; ++n) {
 #pragma GCC unroll 4
-    for (int half = count / 2; half > 0; half /= 2)
+        for (int half = count / 2; half > 0; half /= 2)
 #pragma GCC unroll 4
-        for (int i = 0; i < half; ++i) parts[i] += parts[i + half];
-    return lane_sum(parts[0]);
+            for (int i = 0; i < half; ++i) parts[n][i] += parts[n][i + half];
+        sums[n] = lane_sum(parts[n][0]);
+    }
 }
 
 /// What brings a row of products to mean 0 and variance 1.
@@ -56,15 +67,23 @@ struct Normalisation {
 
     Normalisation() = default;
     GRUS_INLINE Normalisation(const Real* products, Size H) {
-        mean = row_sum(H, [&](Size at, Size lanes) { return load(products + at, lanes); }) / Real(H);
+        Real squares[1];
+        mean = mean_of(products, H);
         const V centre = all(mean);
-        const Real squares = row_sum(H, [&](Size at, Size lanes) {
+        row_sums(H, squares, [&](Size at, Size lanes, V* terms) {
             const V centred = load(products + at, lanes) - centre;
-            return centred * centred;
+            terms[0] = centred * centred;
         });
+        inverse = inverse_deviation(squares[0], H);
+    }
+    static GRUS_INLINE Real mean_of(const Real* products, Size H) {
+        Real sum[1];
+        row_sums(H, sum, [&](Size at, Size lanes, V* terms) { terms[0] = load(products + at, lanes); });
+        return sum[0] / Real(H);
+    }
+    static GRUS_INLINE Real inverse_deviation(Real squares, Size H) {
         const Real variance = squares / Real(H) + Real(1e-5);
-        inverse =
-            Real(1) / (single ? Real(__builtin_sqrtf(float(variance))) : Real(__builtin_sqrt(variance)));
+        return Real(1) / (single ? Real(__builtin_sqrtf(float(variance))) : Real(__builtin_sqrt(variance)));
     }
     GRUS_INLINE V operator()(V products) const { return (products - all(mean)) * all(inverse); }  // (F6)
 };
@@ -72,17 +91,23 @@ struct Normalisation {
 /// The products [H] become their gradients, given d, the gradient of what they were normalised to and scaled
 /// by the gain; `gain_terms` [H] is what each unit's gain gets.
 inline void normalise_backward(Real* products, const Real* d, const Real* gain, Real* gain_terms, Size H) {
-    const Normalisation normal(products, H);
-    const auto scaled = [&](Size at, Size lanes) { return load(d + at, lanes) * load(gain + at, lanes); };
-    const Real sum = row_sum(H, scaled), along = row_sum(H, [&](Size at, Size lanes) {
-                                             return scaled(at, lanes) * normal(load(products + at, lanes));
-                                         });
-    const V mean = all(sum / Real(H)), slope = all(along / Real(H));
+    Normalisation normal;
+    normal.mean = Normalisation::mean_of(products, H);
+    const V centre = all(normal.mean);
+    Real sums[3];  // of the squares, of the gradients, and of both together
+    row_sums(H, sums, [&](Size at, Size lanes, V* terms) {
+        const V centred = load(products + at, lanes) - centre;
+        const V scaled = load(d + at, lanes) * load(gain + at, lanes);
+        terms[0] = centred * centred, terms[1] = scaled, terms[2] = scaled * centred;
+    });
+    normal.inverse = Normalisation::inverse_deviation(sums[0], H);
+    const V mean = all(sums[1] / Real(H)), slope = all(normal.inverse * sums[2] / Real(H));
     for (Size at = 0; at < H; at += W) {
         const Size lanes = H - at;
-        const V y = normal(load(products + at, lanes));
-        store(gain_terms + at, load(d + at, lanes) * y, lanes);
-        store(products + at, multiply_add(-y, slope, scaled(at, lanes) - mean) * all(normal.inverse),
+        const V y = normal(load(products + at, lanes)), given = load(d + at, lanes);
+        store(gain_terms + at, given * y, lanes);
+        store(products + at,
+              multiply_add(-y, slope, given * load(gain + at, lanes) - mean) * all(normal.inverse),
               lanes);  // (B6)
     }
 }
