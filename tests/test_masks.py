@@ -186,10 +186,10 @@ def test_a_layers_masks_come_in_their_order() -> None:
 def test_a_rate_of_0_draws_nothing() -> None:
     rng, weight = np.random.default_rng(0), np.empty((12, 4))
     before = rng.bit_generator.state
-    assert fixed_masks(Rates(), [weight], 3, rng) is None
+    assert fixed_masks(Rates(), 1, weight.shape, weight.dtype, 3, rng) is None
     assert layer_input_mask(Rates(), np.empty((5, 3, 4)), rng) is None
     assert zoneout_mask(Rates(), (5, 3, 4), FLOAT64, rng) is None
-    (fixed,) = fixed_masks(Rates(weight_dropout=0.5), [weight], 3, rng) or [None]
+    (fixed,) = fixed_masks(Rates(weight_dropout=0.5), 1, weight.shape, weight.dtype, 3, rng) or [None]
     assert fixed is not None
     assert fixed.input is fixed.recurrent is None
     again = np.random.default_rng(0)

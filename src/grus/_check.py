@@ -190,6 +190,8 @@ def same_names(owner: str, given: Iterable[str], expected: Iterable[str]) -> Non
 
 def generator(name: str, value: Any) -> np.random.Generator:
     """A random generator from a seed, or the one given."""
+    if isinstance(value, np.random.Generator):
+        return value
     try:
         return np.random.default_rng(value)
     except (TypeError, ValueError):

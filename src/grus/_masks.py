@@ -18,7 +18,6 @@ Sources: Gal & Ghahramani 2016, arXiv:1512.05287 (one mask for all steps); Merit
 from __future__ import annotations
 
 import functools
-from collections.abc import Iterable
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -47,18 +46,19 @@ class Fixed(NamedTuple):
 
 
 def fixed_masks(
-    rates: Rates, weights: Iterable[Array], batch: int, rng: np.random.Generator
+    rates: Rates, runs: int, shape: tuple[int, int], dtype: np.dtype[Any], batch: int, rng: np.random.Generator
 ) -> list[Fixed] | None:
-    """The masks that hold for all steps, for each weight_hh; None where nothing of the kind is dropped."""
+    """The masks that hold for all steps, for so many weight_hh of that shape; None where there are none."""
     if not (rates.input_dropout or rates.recurrent_dropout or rates.weight_dropout):
         return None
+    rows = batch, shape[0]
     return [
         Fixed(
-            _dropped(rates.input_dropout, (batch, len(weight)), weight.dtype, rng),
-            _dropped(rates.recurrent_dropout, (batch, len(weight)), weight.dtype, rng),
-            _dropped(rates.weight_dropout, weight.shape, weight.dtype, rng),
+            _dropped(rates.input_dropout, rows, dtype, rng),
+            _dropped(rates.recurrent_dropout, rows, dtype, rng),
+            _dropped(rates.weight_dropout, shape, dtype, rng),
         )
-        for weight in weights
+        for _ in range(runs)
     ]
 
 

@@ -11,7 +11,7 @@ import numpy as np
 from grus import functional
 from grus._layout import Layout
 from grus._masks import Fixed, Rates, layer_input_mask, zoneout_mask
-from grus.equations import NO_MASKS, Formulation, Masks
+from grus.equations import NO_MASKS, Formulation, Masks, Weights
 from grus.functional import backward_runs
 from grus.parameters import Parameters, gru_parts, gru_weights, suffix
 from grus.reference import Problem, Steps
@@ -109,7 +109,7 @@ def _problem(
         fixed = _NOT_FIXED if given.fixed is None else given.fixed[i]
         masks = Masks(fixed.recurrent, fixed.input, zoneout)
         if fixed.weight is not None:
-            weights = weights._replace(weight_hh=weights.weight_hh * fixed.weight)
+            weights = Weights(weights[0], weights.weight_hh * fixed.weight, *weights[2:])
     return Problem(x, given.h0[i], weights, stack.form, steps, masks)
 
 

@@ -17,7 +17,7 @@ from grus._checkpoint import checkpointed_forward, tape_backward
 from grus._formulation import FORMULATIONS, ActivationLike, formulated
 from grus._initialise import checked_init, initialise_gru
 from grus._layout import Layout
-from grus._masks import Rates, fixed_masks
+from grus._masks import Fixed, Rates, fixed_masks
 from grus._per_sample import SampleParameters
 from grus._stack import Given, Stack, Tape, decay_of_units, learned_states, stack_forward
 from grus._stack import Gradients as Gradients
@@ -346,10 +346,7 @@ class GRU:
         if return_output is not True:
             return_output = _check.return_output(return_output, every)
         generator = _check.generator("rng", rng) if self.needs_rng else None
-        layout, x, given = self._enter(x, h0, lengths, mask, reset, reset_state, decay)
-        if generator is not None and self._rates is not None:
-            fixed = fixed_masks(self._rates, self._recurrent_weights(), layout.batch, generator)
-            given = given._replace(fixed=fixed)
+        layout, x, given = self._enter(x, h0, lengths, mask, reset, reset_state, decay, generator)
         tape = Tape(layout, self.parameters, [], [], None, given)
         if every is None:
             output, h_n = stack_forward(stack, x, given, generator, tape)
@@ -613,8 +610,9 @@ class GRU:
         reset: Any,
         reset_state: Array | None,
         decay: Any,
+        rng: np.random.Generator | None = None,
     ) -> tuple[Layout, Array, Given]:
-        """What a call is given, checked and time-major."""
+        """What a call is given, checked and time-major, and what training draws from ``rng`` for all steps."""
         x = _check.floating("x", x, self.dtype, "that is this GRU's dtype")
         layout = Layout.of(x, self.input_size, self.batch_first)
         checked, steps, shared = None, PLAIN_STEPS[self.reverse], False
@@ -628,7 +626,8 @@ class GRU:
             decay = layout.decay(decay, self.hidden_size, self.dtype)
             shared = decay.shape[2] != self.hidden_size
             steps = with_decay(steps, decay_of_units(decay, self.hidden_size))
-        return layout, layout.enter(x), Given(h0, steps, checked, own_h0, own_reset_state, shared)
+        fixed = None if rng is None else self._fixed_masks(layout.batch, rng)
+        return layout, layout.enter(x), Given(h0, steps, checked, own_h0, own_reset_state, shared, fixed)
 
     def _states(self, name: str, given: Array | None, layout: Layout) -> Array:
         """States as (layers*directions, B, H); where they are not given, zeros or the learned ones."""
@@ -646,9 +645,11 @@ class GRU:
         checked = None if lengths is None else _check.padded_lengths(lengths, layout.batch, layout.steps)
         return checked, steps_of(layout.steps, checked, mask, reset, reset_state, self.reverse)
 
-    def _recurrent_weights(self) -> list[Array]:
-        """``weight_hh`` of each layer and direction."""
-        return [view for name, view in self.parameters.items() if name.startswith("weight_hh")]
+    def _fixed_masks(self, batch: int, rng: np.random.Generator) -> list[Fixed] | None:
+        if self._rates is None:
+            return None
+        H, runs = self.hidden_size, self.num_layers * self.directions
+        return fixed_masks(self._rates, runs, (3 * H, H // self.formulation.blocks), self.dtype, batch, rng)
 
     _kept: Stack | None = None
 
