@@ -3,6 +3,7 @@
 from typing import TYPE_CHECKING, Any
 
 from grus._engine import cpu_info, engine_name, instruction_set, num_threads, set_num_threads, use_engine
+from grus._trace import Trace
 from grus.activations import Activation
 from grus.functional import GRUGradients, GRUParams, gru_backward, gru_forward
 from grus.layer import GRU, Gradients, GRUOutput, GRUTraining
@@ -10,7 +11,6 @@ from grus.layer import GRU, Gradients, GRUOutput, GRUTraining
 if TYPE_CHECKING:
     from grus import datasets, nn, report
     from grus._gradcheck import gradcheck
-    from grus._trace import Trace
     from grus.estimators import GRUClassifier, GRURegressor
     from grus.io import load, save
     from grus.stream import Stream
@@ -47,7 +47,6 @@ _FROM = {
     "GRUClassifier": "estimators",
     "GRURegressor": "estimators",
     "Stream": "stream",
-    "Trace": "_trace",
     "gradcheck": "_gradcheck",
     "load": "io",
     "save": "io",

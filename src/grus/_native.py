@@ -71,7 +71,9 @@ def gates_of(saved: _core.Forward) -> Gates:
     """The gates of all steps in what forward saved; the last is what (F3') multiplies with its weights."""
     H, workspace = saved.states.shape[2], saved.workspace
     assert workspace is not None  # who asks for gates keeps them
-    return Gates(*(workspace[..., i * H : (i + 1) * H] for i in range(4)))
+    return Gates(
+        workspace[..., :H], workspace[..., H : 2 * H], workspace[..., 2 * H : 3 * H], workspace[..., 3 * H : 4 * H]
+    )
 
 
 def forward_call(problem: Problem, states: Array, keep: bool) -> _core.Forward:

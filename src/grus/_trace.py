@@ -28,19 +28,21 @@ class Trace(NamedTuple):
 def traced(stack: Stack, layout: Layout, x: Array, given: Given) -> Trace:
     """x (T, B, I) gives the trace in the layout of the user's x; nothing is dropped."""
     tape = Tape(layout, stack.parameters, [], [])
-    stack_forward(stack._replace(save="gates"), x, given, None, tape)
+    stack_forward(stack if stack.save == "gates" else stack._replace(save="gates"), x, given, None, tape)
     arrays = _of_one(tape) if len(tape.runs) == 1 else _of_all(tape)
     if (valid := given.steps.valid) is not None:
         for gate in arrays[:3]:
             gate[:, ~valid] = 0
-    return Trace(*(layout.leave_each(a) for a in arrays))
+    if layout.is_time_major:
+        return Trace(*arrays)
+    return Trace(*map(layout.leave_each, arrays))
 
 
 def _of_one(tape: Tape) -> tuple[Array, ...]:
     """The only layer's arrays, as they are."""
     (run,) = tape.runs
-    gates = run.engine.gates_of(run.saved)
-    return tuple(a[None] for a in (*gates[:3], run.states))
+    r, z, n, *_ = run.engine.gates_of(run.saved)
+    return r[None], z[None], n[None], run.states[None]
 
 
 def _of_all(tape: Tape) -> tuple[Array, ...]:

@@ -21,12 +21,12 @@ from grus._masks import Fixed, Rates, fixed_masks
 from grus._per_sample import SampleParameters
 from grus._stack import Given, Stack, Tape, decay_of_units, learned_states, stack_forward
 from grus._stack import Gradients as Gradients
+from grus._trace import Trace, traced
 from grus.functional import PLAIN_STEPS, steps_of, with_decay
 from grus.parameters import Parameters, gru_shapes
 from grus.reference import Steps
 
 if TYPE_CHECKING:
-    from grus._trace import Trace
     from grus.stream import Stream
 
 Array = np.ndarray[Any, np.dtype[Any]]
@@ -597,7 +597,6 @@ class GRU:
         ((2, 2, 7, 5), True)
         """
         layout, x, given = self._enter(x, h0, lengths, mask, reset, reset_state, decay)
-        from grus._trace import traced
 
         return traced(self._stack(), layout, x, given)
 
