@@ -9,6 +9,7 @@
 
 #include "bindings_gru.hpp"
 #include "bindings_masks.hpp"
+#include "bindings_memory.hpp"
 #include "bindings_session.hpp"
 #include "cgroup.hpp"
 #include "cpu_info.hpp"
@@ -36,6 +37,7 @@ nb::dict cpu_info_dict() {
 NB_MODULE(_core, m) {
     bind_gru(m);
     bind_masks(m);
+    bind_memory(m);
     bind_session(m);
     m.def("cpu_info", &cpu_info_dict, "What this machine offers this process; read afresh at each call.");
     // For the tests, which cannot change the limits of the machine they run on.

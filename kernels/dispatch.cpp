@@ -2,10 +2,9 @@
 
 #include <algorithm>
 #include <atomic>
-#include <memory>
-#include <new>
 
 #include "cpu_info.hpp"
+#include "memory.hpp"
 #include "threads.hpp"
 
 namespace grus {
@@ -93,43 +92,6 @@ Plan plan_for(const Sizes& sizes, Size rows, Size lanes, double flops) {
     return {std::max(by_rows, 1), true};
 }
 
-/// One call's scratch. A thread keeps the last one, if it is small, for its next call.
-class ScratchMemory {
-  public:
-    explicit ScratchMemory(std::size_t bytes) : bytes_(bytes) {
-        if (bytes <= kept_bytes) {
-            memory_ = std::move(kept);
-            bytes_ = kept_bytes;
-            kept_bytes = 0;
-        }
-        if (!memory_) {
-            bytes_ = std::max<std::size_t>(bytes, 64);
-            memory_.reset(static_cast<std::byte*>(::operator new(bytes_, std::align_val_t{64})));
-        }
-    }
-    ~ScratchMemory() {
-        if (bytes_ > most_kept || bytes_ <= kept_bytes) return;
-        kept = std::move(memory_);
-        kept_bytes = bytes_;
-    }
-    ScratchMemory(const ScratchMemory&) = delete;
-    ScratchMemory& operator=(const ScratchMemory&) = delete;
-    void* get() const { return memory_.get(); }
-
-  private:
-    struct Free {
-        void operator()(std::byte* memory) const { ::operator delete(memory, std::align_val_t{64}); }
-    };
-    using Memory = std::unique_ptr<std::byte, Free>;
-    static constexpr std::size_t most_kept = std::size_t{8} << 20;
-    static thread_local Memory kept;
-    static thread_local std::size_t kept_bytes;
-    Memory memory_;
-    std::size_t bytes_;
-};
-thread_local ScratchMemory::Memory ScratchMemory::kept;
-thread_local std::size_t ScratchMemory::kept_bytes = 0;
-
 /// What run_call needs to know of forward and of backward.
 template <class Real>
 Size scratch_size(const Forward<Real>& problem, int) {
@@ -172,10 +134,10 @@ template <class Real, class Problem>
 void run_shared(const Problem& problem) {
     const Plan plan = plan_for<Real>(problem);
     Team team(plan.workers);
-    const ScratchMemory scratch(static_cast<std::size_t>(scratch_size(problem, team.size())) * sizeof(Real));
+    const Block scratch(static_cast<std::size_t>(scratch_size(problem, team.size())) * sizeof(Real));
     Barrier barrier(team.size());
     auto one = [&](int index) {
-        work(problem, static_cast<Real*>(scratch.get()),
+        work(problem, static_cast<Real*>(scratch.data()),
              {index, team.size(), plan.split_rows, team.size() > 1 ? &barrier : nullptr});
     };
     team.run([](void* context, int index) { (*static_cast<decltype(one)*>(context))(index); }, &one);
@@ -192,11 +154,11 @@ void run_beside(const Problem& problem, const Problem& other) {
     const Problem* const both[] = {&problem, &other};
     const Size size = std::max(scratch_size(problem, 1), scratch_size(other, 1)) + 64 / sizeof(Real);
     const Size aligned = size / (64 / sizeof(Real)) * (64 / sizeof(Real));
-    const ScratchMemory scratch(static_cast<std::size_t>(2 * aligned) * sizeof(Real));
+    const Block scratch(static_cast<std::size_t>(2 * aligned) * sizeof(Real));
     Team team(2);
     auto some = [&](int index) {
         for (int i = index; i < 2; i += team.size())
-            work(*both[i], static_cast<Real*>(scratch.get()) + i * aligned, {0, 1, true, nullptr});
+            work(*both[i], static_cast<Real*>(scratch.data()) + i * aligned, {0, 1, true, nullptr});
     };
     team.run([](void* context, int index) { (*static_cast<decltype(some)*>(context))(index); }, &some);
 }

@@ -2,9 +2,9 @@
 
 /// @file A layer with options: what the general forward and backward share.
 ///
-/// A plain layer finishes its gates while their sums are in registers (`forward.hpp`, `backward.hpp`). For any
-/// other the products are stored, and the gates are finished in passes over rows, which read any option there
-/// is: a few loads more for each vector, against thousands of multiply-adds.
+/// A plain layer finishes its gates while their sums are in registers (`forward.hpp`, `backward.hpp`). For
+/// any other the products are stored, and the gates are finished in passes over rows, which read any option
+/// there is: a few loads more for each vector, against thousands of multiply-adds.
 
 #include "gates.hpp"
 #include "normalise.hpp"

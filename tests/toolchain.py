@@ -75,7 +75,7 @@ def core_units(isas: Sequence[str]) -> list[Unit]:
     units = [kernel_unit(isa, real) for isa in isas for real in REALS]
     units += [Unit("tests/absent.cpp", (f"-DGRUS_ABSENT={isa}",)) for isa in known if isa not in isas]
     units += [Unit("dispatch.cpp", (f"-D{has}",))]
-    return [*units, *(Unit(f"{name}.cpp") for name in ("session", "threads", "cpu_info", "cgroup"))]
+    return [*units, *(Unit(f"{name}.cpp") for name in ("session", "threads", "memory", "cpu_info", "cgroup"))]
 
 
 @dataclass(frozen=True)

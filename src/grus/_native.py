@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from grus import _core
+from grus._memory import empty
 from grus.activations import Activation
 from grus.equations import Formulation, Gates, Weights
 from grus.parameters import OwnWeights
@@ -51,9 +52,9 @@ def sequences_backward(calls: Sequence[tuple[Any, ...]]) -> list[Entered]:
     for d_states, d_h_n, states, saved, problem, dh0, d_weights, with_x in calls:
         x, steps = problem.x, problem.steps
         dtype = x.dtype
-        dx = np.empty(x.shape, dtype) if with_x else None
+        dx = empty(x.shape, dtype) if with_x else None
         d_reset_state = None if steps.reset is None else np.empty(dh0.shape, dtype)
-        d_decay = None if steps.decay is None else np.empty(states.shape, dtype)
+        d_decay = None if steps.decay is None else empty(states.shape, dtype)
         forward = forward_call(problem, states, False) if saved is None else saved
         kind = _KINDS[dtype].backward
         try:
@@ -83,7 +84,7 @@ def forward_call(problem: Problem, states: Array, keep: bool) -> _core.Forward:
     workspace = None
     if keep:
         T, B, H = states.shape
-        workspace = np.empty((T, B, (4 if weights.gain_hh is None else 10) * H), states.dtype)
+        workspace = empty((T, B, (4 if weights.gain_hh is None else 10) * H), states.dtype)
     if reset is None:
         reset_state = None
     else:

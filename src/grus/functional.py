@@ -14,6 +14,7 @@ import numpy.typing as npt
 from grus import _check, reference
 from grus._engine import Engine, engine
 from grus._formulation import ActivationLike, formulated
+from grus._memory import empty
 from grus.equations import NO_MASKS, Formulation, Masks, Weights
 from grus.reference import Entered, Problem, Steps
 
@@ -282,7 +283,7 @@ def gru_backward(tape: Tape, d_output: Array | None = None, d_h_n: Array | None 
     weights = problem.weights
     if tape.given.bias_ih is None:
         weights = weights._replace(bias_ih=None, bias_hh=None)  # type: ignore[arg-type]
-    d_weights = np.empty(sum([w.size for w in weights if w is not None]), dtype)
+    d_weights = empty((sum([w.size for w in weights if w is not None]),), dtype)
     d_h0 = np.empty(h0.shape, dtype)
     ((d_x, d_reset_state, d_decay),) = backward_runs([tape], d_output, [d_h_n], [d_h0], [d_weights])
     if problem.steps.reset is None:
@@ -313,7 +314,7 @@ def forward_runs(
     """The output (T, B, directions*H), each h_n (B, H) and, in training, a tape of each."""
     x, D, H = problems[0].x, len(problems), problems[0].h0.shape[1]
     T, B, _ = x.shape
-    states = np.empty((T, B, D * H), x.dtype)
+    states = empty((T, B, D * H), x.dtype)
     runs_on = engine(x.dtype)
     calls = [(states, problems[0], keep)]
     if D == 2:

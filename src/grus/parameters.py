@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from grus import _check
+from grus._memory import empty
 from grus.equations import Weights
 
 Array = np.ndarray[Any, np.dtype[Any]]
@@ -82,7 +83,7 @@ class Parameters(Mapping[str, Array]):
 
     def unfilled(self) -> Parameters:
         """The same on a new buffer that holds anything, to be filled."""
-        return self._on(np.empty(self.size, self.dtype))
+        return self._on(empty((self.size,), self.dtype))
 
     def _on(self, flat: Array) -> Parameters:
         other = Parameters.__new__(Parameters)  # nothing of the names and shapes is worked out again
