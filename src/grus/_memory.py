@@ -1,8 +1,8 @@
 """Arrays on memory that is used again.
 
 The system clears the pages of a large new array one by one as they are touched, and takes them from all cores when
-it is freed. The arrays of a pass are as short-lived as they are large: at T=100, B=64, I=128, H=256 that took a tenth
-of a training step. So the core keeps what was freed, at most 128 MiB (``kernels/memory.cpp``).
+it is freed. The arrays of a pass are as short-lived as they are large: at T=100, B=64, I=128, H=256 that took a
+tenth of a training step. So the core keeps what was freed, at most 128 MiB (``kernels/memory.cpp``).
 """
 
 from __future__ import annotations
