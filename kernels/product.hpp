@@ -132,7 +132,10 @@ GRUS_INLINE void multiply(const Job& job, const typename Job::Row* rows, Size p,
         if (job.apart) {
             RowsOfEach<R> numbers{{}, job.apart};
             for (int m = 0; m < R; ++m) numbers.at[m] = job.at(rows[m]);
-            return add_product<R, P, G>(sums, numbers, columns, size, K);
+            if constexpr (R == 1 || P == 1) return add_product<R, P, G>(sums, numbers, columns, size, K);
+            for (int i = 0; i < P; ++i)  // for more at once there are too few registers
+                add_product<R, 1, G>(sums + i * R * G, numbers, columns + i * size, size, K);
+            return;
         }
     Rows<R> numbers;
     for (int m = 0; m < R; ++m) numbers.at[m] = job.at(rows[m]);
