@@ -36,7 +36,7 @@ struct Kept {
     }
 };
 
-/// Never freed: what lives longer than this file's statics may still give memory back.
+/// Never freed: what lives longer than this file may still give memory back.
 Kept& kept() {
     static Kept* const all = [] {
         auto* made = new Kept;
