@@ -85,7 +85,7 @@ __attribute__((noinline)) void add_product(V* __restrict sums, A a, const Real* 
 /// Not `= {}`, which becomes a slow `rep stos`.
 template <int N>
 GRUS_INLINE void clear_sums(V (&sums)[N]) {
-#pragma GCC unroll 24
+#pragma GCC unroll 48
     for (int i = 0; i < N; ++i) sums[i] = V{};
 }
 
@@ -180,6 +180,13 @@ GRUS_INLINE void multiply_parts_of_row(const Job& job, const typename Job::Row* 
         }
 }
 
+template <int R, class Row>
+GRUS_INLINE bool all_idle(const Row* rows) {
+    bool idle = true;
+    for (int m = 0; m < R; ++m) idle = idle && rows[m].idle;
+    return idle;
+}
+
 /// One block of a job: start values, product, and what the job does with the sums.
 ///
 /// A job is: `panels`, `columns` (packed), and of its rows a structure `Row`. `locate(first, count, rows)`
@@ -195,9 +202,7 @@ GRUS_INLINE void multiply_parts_of_row(const Job& job, const typename Job::Row* 
 template <int R, int P, int G, bool whole, class Job>
 void run_block(const Job& job, const typename Job::Row* rows, Size count, Size p) {
     V sums[R * P * G];
-    bool idle = true;
-    for (int m = 0; m < R; ++m) idle = idle && rows[m].idle;
-    if (idle) {
+    if (all_idle<R>(rows)) {
         clear_sums(sums);
     } else if constexpr (requires { job.parts; }) {
         for (int m = 0; m < R; ++m)
@@ -285,13 +290,11 @@ __attribute__((noinline)) void add_product_of_one(V* __restrict sums, const Rows
     for (int i = 0; i < 2 * R; ++i) sums[i * G] = sum[i / R][i % R];
 }
 
-/// Two panels, no lane past the last column, of a block of rows: their ends together are long enough to keep
-/// the processor busy. Where the rows hold numbers of their own for each vector, these are taken one by one.
-template <int G, class Job>
-void run_pair(const Job& job, const typename Job::Row* rows, Size count, Size p) {
+/// The sums of two panels of a block. Where the rows hold numbers of their own for each vector of a panel,
+/// these are taken one by one.
+template <int G, bool whole, class Job>
+GRUS_INLINE void multiply_pair(const Job& job, const typename Job::Row* rows, Size p, V* sums) {
     constexpr int R = block_rows;
-    constexpr bool whole = !is_compact<Job>;
-    V sums[2 * R * G];
     Rows<R> numbers;
     for (int m = 0; m < R; ++m) {
         numbers.at[m] = job.at(rows[m]);
@@ -299,14 +302,25 @@ void run_pair(const Job& job, const typename Job::Row* rows, Size count, Size p)
     }
     const Real* columns = job.columns + job.panels.offset(p);
     const Size size = job.panels.size(p), K = job.panels.K;
-    if (job.apart) {
-        for (int g = 0; g < G; ++g) {
-            add_product_of_one<R, G>(sums + g, numbers, columns + g * W, size, K);
-            for (int m = 0; m < R; ++m) numbers.at[m] += job.apart;
-        }
+    for (int i = 0; i < 2 && !job.apart; ++i)
+        add_product<R, 1, G>(sums + i * R * G, numbers, columns + i * size, size, K);
+    for (int g = 0; g < G && job.apart; ++g) {
+        add_product_of_one<R, G>(sums + g, numbers, columns + g * W, size, K);
+        for (int m = 0; m < R; ++m) numbers.at[m] += job.apart;
+    }
+}
+
+/// Two panels, no lane past the last column, of a block of rows: their ends together are long enough to keep
+/// the processor busy.
+template <int G, class Job>
+void run_pair(const Job& job, const typename Job::Row* rows, Size count, Size p) {
+    constexpr int R = block_rows;
+    constexpr bool whole = !is_compact<Job>;
+    V sums[2 * R * G];
+    if (all_idle<R>(rows)) {
+        clear_sums(sums);
     } else {
-        for (int i = 0; i < 2; ++i)
-            add_product<R, 1, G>(sums + i * R * G, numbers, columns + i * size, size, K);
+        multiply_pair<G, whole>(job, rows, p, sums);
     }
     if (count >= R) return finish<R, 2, G, whole>(job, rows, p, sums);
     for (int i = 0; i < 2; ++i)
