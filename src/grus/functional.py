@@ -324,7 +324,7 @@ def forward_runs(
     if not training:
         return output, ends, []
     output = output.view()
-    output.setflags(False)
+    output.setflags(write=False)
     tapes = []
     for i, (own, problem, _) in enumerate(calls):
         tapes.append(Tape(runs_on, own, saved[i], problem, lengths))
