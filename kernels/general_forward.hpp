@@ -88,8 +88,7 @@ struct GeneralRoom {
         if (row.idle) return;
         for (Size unit = units.first; unit < units.last; unit += W) {
             const Size lanes = H - unit;
-            V h = load(row.before + unit, lanes);
-            if (row.decay) h *= load(row.decay + unit, lanes);  // (F0)
+            const V h = decayed<false>(row.before, row.decay, unit, lanes);
             if (h_prev) store(const_cast<Real*>(row.h_prev) + unit, h, lanes);
             for (int g = 0; g < 3 && masked; ++g) {
                 Real* to = const_cast<Real*>(row.masked) + g * H + unit;

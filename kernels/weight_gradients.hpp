@@ -238,8 +238,7 @@ class WeightGradients {
         x_.pack(of.rows, [&](Size k) { return of.x[k]; });
         for (int g = 0; g < (apart_ ? 3 - before_ : 1); ++g)
             h_[g].pack_made(of.rows, [&](Size k, Size unit, Size lanes) {
-                V h = load(of.before[k] + unit, lanes);
-                if (of.decay[k]) h *= load(of.decay[k] + unit, lanes);  // (F0)
+                const V h = decayed<false>(of.before[k], of.decay[k], unit, lanes);
                 return of.mask[k] ? h * load(of.mask[k] + g * H_ + unit, lanes) : h;
             });
         reset_h_.pack(of.rows, [&](Size k) { return of.planes[k] + 3 * H_; });

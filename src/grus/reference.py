@@ -2,6 +2,7 @@
 
 Arrays are time-major: x is (T, B, I), the states are (T, B, H). What ``h_prev`` is, is decided here: the state one
 step earlier in the direction of running, or where a sequence begins the one that it begins with, times the decay.
+Longer than 300 lines because the whole way through a sequence, forward, backward and truncated, is one engine.
 """
 
 from __future__ import annotations
